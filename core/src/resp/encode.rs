@@ -1,0 +1,46 @@
+//! Commands to bytes: always an array of bulk strings, never an inline command, so that no argument can be read as
+//! protocol.
+
+/// Appends one command to `out`.
+pub fn encode_command<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    encode_header(b'*', arguments.len(), out);
+    for argument in arguments {
+        encode_header(b'$', argument.len(), out);
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends `<kind><len>\r\n`.
+pub(crate) fn encode_header(kind: u8, len: usize, out: &mut Vec<u8>) {
+    // A digit buffer on the stack and one append: three small appends cost three capacity checks.
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(len).as_bytes();
+    let mut line = [0; 24];
+    let end = digits.len() + 1;
+    line[0] = kind;
+    line[1..end].copy_from_slice(digits);
+    line[end] = b'\r';
+    line[end + 1] = b'\n';
+    out.extend_from_slice(&line[..end + 2]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_length_prefixed_so_nothing_in_them_is_protocol() {
+        let arguments: [&[u8]; 3] = [b"SET", b"", b"a\r\n*1\r\n$8\r\nFLUSHALL\r\n"];
+        let mut out = Vec::new();
+        encode_command(arguments.into_iter(), &mut out);
+        assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$21\r\na\r\n*1\r\n$8\r\nFLUSHALL\r\n\r\n");
+    }
+
+    #[test]
+    fn the_longest_length_fits_the_line() {
+        let mut out = Vec::new();
+        encode_header(b'$', usize::MAX, &mut out);
+        assert_eq!(out, format!("${}\r\n", usize::MAX).as_bytes());
+    }
+}

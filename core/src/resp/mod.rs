@@ -1,0 +1,13 @@
+//! RESP2 and RESP3 framing: commands to bytes, bytes to a flat tape of replies.
+//!
+//! Protocol: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Both versions are read by one decoder,
+//! because a server switches between them in mid-connection.
+
+mod decode;
+mod encode;
+mod reply;
+
+pub use decode::{DecodeError, DecodeLimits, Decoder, Frame};
+pub use encode::encode_command;
+pub(crate) use encode::encode_header;
+pub use reply::{Elements, Kind, Node, Reply};
