@@ -12,7 +12,9 @@ impl Rng {
             .chunks_exact(8)
             .filter_map(|chunk| chunk.try_into().ok())
             .map(u64::from_le_bytes)
-            .fold(0x9e37_79b9_7f4a_7c15, |seed: u64, word| (seed ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31));
+            .fold(0x9e37_79b9_7f4a_7c15, |seed: u64, word| {
+                (seed ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+            });
         Rng(fastrand::Rng::with_seed(folded))
     }
 

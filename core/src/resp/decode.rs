@@ -31,6 +31,18 @@ impl Default for DecodeLimits {
     }
 }
 
+impl DecodeLimits {
+    /// No length may be more than a node can hold, nor more than memory could.
+    fn within_node(self) -> DecodeLimits {
+        let len_max = usize::try_from(u32::MAX).unwrap_or(usize::MAX).min(isize::MAX.unsigned_abs());
+        DecodeLimits {
+            bulk_len_max: self.bulk_len_max.min(len_max),
+            line_len_max: self.line_len_max.min(len_max),
+            ..self
+        }
+    }
+}
+
 /// Why bytes are not RESP. The connection they came from cannot be trusted any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -199,7 +211,7 @@ impl Decoder {
     /// A decoder for one connection's life.
     pub fn new(limits: DecodeLimits) -> Decoder {
         Decoder {
-            limits,
+            limits: limits.within_node(),
             buffer: Vec::new(),
             nodes: Vec::new(),
             position: 0,
@@ -236,6 +248,11 @@ impl Decoder {
         outcome
     }
 
+    /// Whether complete frames wait to be taken.
+    pub fn has_frames(&self) -> bool {
+        self.frame_start > 0
+    }
+
     /// Hands over the bytes and the tape of every complete frame, and goes on with the unfinished rest in `spare`.
     pub fn take(&mut self, mut spare: (Vec<u8>, Vec<Node>)) -> (Vec<u8>, Vec<Node>) {
         let (bytes, nodes) = &mut spare;
@@ -265,24 +282,28 @@ impl Decoder {
         (&self.nodes, &self.buffer)
     }
 
-    /// Room for `more` bytes: at least 64 KiB, else twice what is there, but not past the end of a body whose
-    /// length is known.
+    /// Room for `more` bytes: at least 64 KiB, else twice what is there, but not past the end of the buffer's only
+    /// value. (Inside an array another value follows: growing to the end of each would copy the whole buffer each time.)
     fn reserve(&mut self, more: usize) {
         let len = self.buffer.len();
         if self.buffer.capacity() - len >= more {
             return;
         }
-        let doubled = (64 << 10).max(len.saturating_mul(2));
+        let doubled = len.saturating_mul(2);
         let target = match self.token {
-            Token::Body { len: body, .. } => doubled.min(self.position.saturating_add(body).saturating_add(2)),
+            Token::Body { len: body, .. } if self.open.is_empty() && self.frame_start == 0 => {
+                doubled.min(self.position.saturating_add(body).saturating_add(2))
+            }
             _ => doubled,
         };
+        let target = target.max(64 << 10);
         self.buffer.reserve_exact(target.saturating_sub(len).max(more));
     }
 
     fn advance(&mut self) -> Result<Option<Frame>, DecodeError> {
         loop {
-            match self.step()? {
+            let step = if self.leaves() { Step::Value } else { self.step()? };
+            match step {
                 Step::NeedMore => return Ok(None),
                 Step::Opened => {}
                 Step::Value => {
@@ -292,6 +313,34 @@ impl Decoder {
                 }
             }
         }
+    }
+
+    /// The short way through what most replies are made of: bulk strings and integers that are there as a whole and
+    /// have nothing unusual about them. All in a row are taken, up to the last of the innermost aggregate. True
+    /// where that last one (or a value outside of counted aggregates) is complete on the tape; else `step` has to
+    /// look at what comes next.
+    #[inline]
+    fn leaves(&mut self) -> bool {
+        if !matches!(self.token, Token::Fresh) {
+            return false;
+        }
+        let counted = self.open.last_mut().filter(|open| !open.streamed);
+        let mut left = counted.as_ref().map_or(1, |open| open.left);
+        let mut rest = self.buffer.get(self.position..).unwrap_or_default();
+        while left > 0 {
+            let Some(leaf) = plain_leaf(rest, self.limits.bulk_len_max) else { break };
+            let start = self.buffer.len() - rest.len();
+            let value =
+                if leaf.kind == Kind::BulkString { (start + leaf.line_len) as u64 } else { leaf.number };
+            self.nodes.push(Node::new(leaf.kind, leaf.count, value));
+            rest = leaf.rest;
+            left -= 1;
+        }
+        self.position = self.buffer.len() - rest.len();
+        if let Some(open) = counted {
+            open.left = left.max(1);
+        }
+        left == 0
     }
 
     fn step(&mut self) -> Result<Step, DecodeError> {
@@ -424,7 +473,12 @@ impl Decoder {
         Ok(Step::Value)
     }
 
-    fn chunk_header(&mut self, start: usize, len: usize, scan: Option<(usize, Number)>) -> Result<Step, DecodeError> {
+    fn chunk_header(
+        &mut self,
+        start: usize,
+        len: usize,
+        scan: Option<(usize, Number)>,
+    ) -> Result<Step, DecodeError> {
         match self.buffer.get(self.position) {
             None => return Ok(Step::NeedMore),
             Some(b';') => {}
@@ -545,7 +599,8 @@ impl Decoder {
 
     fn open_counted(&mut self, kind: Kind, count: u64, attribute: bool) -> Result<Step, DecodeError> {
         let children = if kind == Kind::Map { count.saturating_mul(2) } else { count };
-        self.declare(children)?;
+        // Each attribute counts, or empty ones could come for ever before a value.
+        self.declare(children.saturating_add(u64::from(attribute)))?;
         if count == 0 {
             if attribute {
                 self.token = Token::Fresh;
@@ -562,6 +617,7 @@ impl Decoder {
 
     fn open_streamed(&mut self, kind: Kind, attribute: bool) -> Result<Step, DecodeError> {
         let Some(next) = self.stream_header()? else { return Ok(Step::NeedMore) };
+        self.declare(u64::from(attribute))?;
         self.check_depth()?;
         self.position = next;
         self.open.push(Open { node: self.nodes.len(), left: u64::MAX, streamed: true, attribute });
@@ -654,9 +710,60 @@ impl Token {
                 len: joined,
                 scan: scan.map(|(at, number)| (at - len, number)),
             },
-            Token::Chunk { start, len: joined, chunk } => Token::Chunk { start: start - len, len: joined, chunk },
+            Token::Chunk { start, len: joined, chunk } => {
+                Token::Chunk { start: start - len, len: joined, chunk }
+            }
         }
     }
+}
+
+/// A value on the short way.
+struct Leaf<'a> {
+    kind: Kind,
+    count: u32,
+    number: u64,
+    line_len: usize,
+    rest: &'a [u8],
+}
+
+/// The bulk string or integer at the front of `bytes`, and where the next value begins.
+#[inline]
+fn plain_leaf(bytes: &[u8], bulk_len_max: usize) -> Option<Leaf<'_>> {
+    let (&sign, line) = bytes.split_first()?;
+    let (number, rest) = plain_number(line)?;
+    let line_len = bytes.len() - rest.len();
+    match sign {
+        b'$' => {
+            let len = usize::try_from(number).ok().filter(|&len| len <= bulk_len_max)?;
+            let rest = rest.get(len..)?.strip_prefix(b"\r\n")?;
+            Some(Leaf { kind: Kind::BulkString, count: len as u32, number, line_len, rest })
+        }
+        b':' => Some(Leaf { kind: Kind::Integer, count: 0, number, line_len, rest }),
+        _ => None,
+    }
+}
+
+/// The number at the front of `bytes`, where it is a plain one of at most 18 digits, and what follows its line.
+#[inline]
+fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let digit = |byte: u8| u64::from(byte - b'0');
+    match bytes {
+        // Nearly all lengths, without a loop.
+        [a @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => return Some((digit(*a), rest)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => {
+            return Some((digit(*a) * 10 + digit(*b), rest));
+        }
+        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => {}
+        _ => return None,
+    }
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().take(19).enumerate() {
+        if !byte.is_ascii_digit() {
+            return Some((value, bytes.get(index..)?.strip_prefix(b"\r\n")?));
+        }
+        value = value.wrapping_mul(10).wrapping_add(digit(byte));
+    }
+    None
 }
 
 enum Scan {

@@ -1,0 +1,302 @@
+//! What the client does about what its parts report.
+
+use super::{
+    Client, CommandError, CommandId, ConnId, Connection, ConnectionToken, Credential, ErrorCode, Event,
+    Handshake, Instant, Login, Notice, Outcome, Output, Patience, Phase, Trouble, outcome_of,
+};
+use crate::auth::LoginRefusal;
+use crate::connection::Breakage;
+
+impl Client {
+    /// Drains the connection's events.
+    pub(super) fn act_on_events(&mut self, now: Instant) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            let Some(conn) = self.node.connection.as_ref().map(Connection::id) else { break };
+            match event {
+                Event::Ready => self.handle_ready(conn, now),
+                Event::LoginRefused(refusal) => self.handle_login_refused(conn, refusal, now),
+                Event::ReAuthenticated { generation } => {
+                    self.reauth_count += 1;
+                    self.last_error = None;
+                    self.outputs.push_back(Output::Notice(Notice::ReAuthenticated { conn, generation }));
+                    self.offer_token(now);
+                }
+                Event::ReAuthRefused { generation, refusal } => {
+                    self.last_error = Some(refusal.text.clone());
+                    self.outputs.push_back(Output::Notice(Notice::ReAuthRefused { conn, refusal }));
+                    self.node.handle_reauth_refused(now, &mut self.rng);
+                    self.need_token(generation);
+                }
+                Event::TransactionRefused { id, index, text } => {
+                    let text = format!(
+                        "command {} of the transaction: {}",
+                        index + 1,
+                        String::from_utf8_lossy(&text)
+                    );
+                    self.fail(id, ErrorCode::ExecAbort, Outcome::Refused, &text);
+                }
+                Event::Broken(breakage) => {
+                    let trouble = trouble_of(breakage);
+                    self.lose_connection(trouble, true, now);
+                }
+            }
+        }
+        events.clear();
+        self.events = events;
+    }
+
+    /// Brings everything in line after a fact was taken in.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.node.connection.as_ref().is_some_and(|connection| connection.phase() == Phase::Draining) {
+            let generation = self.tokens.generation();
+            if self
+                .node
+                .connection
+                .as_ref()
+                .is_some_and(|connection| connection.latest_generation() >= generation)
+            {
+                self.need_token(generation);
+            }
+            if self.node.connection.as_ref().is_some_and(Connection::is_drained) {
+                self.drop_connection(ErrorCode::ConnectionLost, "the token was about to end");
+                self.node.queue.rewind();
+                self.node.retry_at = now;
+            }
+        }
+        self.open_connection(now);
+        self.signal_transmit();
+        self.node.update_clock(self.is_token_awaited(), now);
+    }
+
+    fn handle_ready(&mut self, conn: ConnId, now: Instant) {
+        self.node.handle_ready();
+        self.last_error = None;
+        self.outputs.push_back(Output::Notice(Notice::Ready { conn }));
+        let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
+        if self.tokens.current().is_some_and(|token| token.is_doubtful && Some(token.generation) == used) {
+            self.outputs.push_back(Output::Notice(Notice::ClockIsWrong { conn }));
+        }
+        self.offer_token(now);
+    }
+
+    fn handle_login_refused(&mut self, conn: ConnId, refusal: LoginRefusal, now: Instant) {
+        let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
+        let trouble = Trouble { code: ErrorCode::LoginRefused, text: refusal.text.clone() };
+        self.last_error = Some(refusal.text.clone());
+        self.outputs.push_back(Output::Notice(Notice::LoginRefused { conn, refusal }));
+        self.lose_connection(trouble, true, now);
+        match used {
+            // One newer token is worth a try: this one may have been revoked, or ended earlier than it said.
+            Some(generation) => {
+                self.tokens.handle_refused(generation);
+                if self.tokens.is_refused() {
+                    self.need_token(generation);
+                } else {
+                    self.node.retry_at = now;
+                }
+            }
+            None => self.give_up_login(now),
+        }
+    }
+
+    /// There is nothing else to log in with: those who wait are told. The next command tries again.
+    pub(super) fn give_up_login(&mut self, now: Instant) {
+        self.node.is_wanted = false;
+        self.node.retry_at = self.node.retry_at.max(now);
+        self.tokens.forgive();
+        self.is_token_requested = false;
+        let text = self
+            .node
+            .trouble
+            .as_ref()
+            .map_or("the server refused the login", |trouble| &trouble.text)
+            .to_owned();
+        self.fail_queue(ErrorCode::LoginRefused, &text);
+    }
+
+    /// Presents the latest token on the live connection, where that has not happened, or opens a connection with it.
+    pub(super) fn offer_token(&mut self, now: Instant) {
+        let Some(connection) = &mut self.node.connection else { return self.open_connection(now) };
+        if !matches!(connection.phase(), Phase::Ready | Phase::Draining) {
+            return;
+        }
+        let is_newer = self.tokens.generation() > connection.latest_generation();
+        if let Some(token) = self.tokens.for_connection(now).filter(|_| is_newer) {
+            connection.reauthenticate(token);
+        }
+    }
+
+    pub(super) fn need_token(&mut self, newer_than: u64) {
+        if !self.is_token_requested {
+            self.is_token_requested = true;
+            self.outputs.push_back(Output::TokenNeeded { newer_than });
+        }
+    }
+
+    /// Whether there is something to log in with.
+    pub(super) fn can_login(&self, now: Instant) -> bool {
+        match &self.config.credential {
+            Credential::None | Credential::Password { .. } => true,
+            Credential::Token { .. } => self.tokens.for_connection(now).is_some(),
+        }
+    }
+
+    pub(super) fn open_connection(&mut self, now: Instant) {
+        if self.is_closed || self.node.connection.is_some() || !self.node.needs_connection() {
+            return;
+        }
+        let (login, token) = match &self.config.credential {
+            Credential::None => (Login::default(), None),
+            Credential::Password { username, password } => {
+                (Login { username: username.clone(), secret: Some(password.clone()) }, None)
+            }
+            Credential::Token { .. } => match self.tokens.for_connection(now) {
+                Some(token) => (token.login.clone(), Some(token)),
+                None => return self.need_token(self.tokens.generation()),
+            },
+        };
+        if now < self.node.retry_at {
+            return;
+        }
+        let session = match self.tls.as_ref().map(|tls| tls.connect()).transpose() {
+            Ok(session) => session,
+            Err(error) => {
+                let trouble = Trouble { code: ErrorCode::Tls, text: error.to_string() };
+                return self.node.handle_lost(trouble, now, &mut self.rng);
+            }
+        };
+        self.latest_conn += 1;
+        let conn = ConnId(self.latest_conn);
+        let handshake = Handshake::new(login, &self.config.client_name, self.config.database);
+        self.node.connection = Some(self.new_connection(conn, session, handshake, token, now));
+        self.is_transmit_signalled = false;
+        let (host, port) = (self.config.host.clone(), self.config.port);
+        self.outputs.push_back(Output::Connect { conn, host, port });
+    }
+
+    fn new_connection(
+        &self,
+        conn: ConnId,
+        session: Option<crate::tls::TlsSession>,
+        handshake: Handshake,
+        token: Option<ConnectionToken>,
+        now: Instant,
+    ) -> Connection {
+        let timeouts = &self.config.timeouts;
+        let patience = Patience {
+            connect: timeouts.connect,
+            login: timeouts.login,
+            idle: timeouts.idle,
+            keep_alive: timeouts.keep_alive,
+            silence: timeouts.silence,
+        };
+        let limits = &self.config.limits;
+        Connection::new(
+            conn,
+            session,
+            handshake,
+            token,
+            limits.decode,
+            limits.sealed_ahead_max,
+            patience,
+            now,
+        )
+    }
+
+    /// The connection is of no use any more. `by_us`: the driver still holds a socket.
+    pub(super) fn lose_connection(&mut self, trouble: Trouble, by_us: bool, now: Instant) {
+        let Some(connection) = self.node.connection.take() else { return };
+        let conn = connection.id();
+        let (waiters, last_bytes) = connection.end();
+        for id in waiters {
+            self.fail(id, ErrorCode::ConnectionLost, Outcome::Indeterminate, &trouble.text);
+        }
+        if by_us {
+            self.outputs.push_back(Output::Disconnect { conn, last_bytes });
+        }
+        self.outputs.push_back(Output::Notice(Notice::ConnectionLost { conn, cause: trouble.text.clone() }));
+        self.is_transmit_signalled = false;
+        self.node.handle_lost(trouble, now, &mut self.rng);
+    }
+
+    /// Ends a connection that nothing is wrong with.
+    pub(super) fn drop_connection(&mut self, code: ErrorCode, text: &str) {
+        let Some(connection) = self.node.connection.take() else { return };
+        let conn = connection.id();
+        let (waiters, last_bytes) = connection.end();
+        for id in waiters {
+            self.fail(id, code, Outcome::Indeterminate, text);
+        }
+        self.is_transmit_signalled = false;
+        self.outputs.push_back(Output::Disconnect { conn, last_bytes });
+    }
+
+    pub(super) fn fail(&mut self, command: CommandId, code: ErrorCode, outcome: Outcome, text: &str) {
+        let error = CommandError { code, outcome, text: text.to_owned() };
+        self.outputs.push_back(Output::Failed { command, error });
+    }
+
+    /// Tells every command that waits to be sent that it will not be.
+    pub(super) fn fail_queue(&mut self, code: ErrorCode, text: &str) {
+        let outputs = &mut self.outputs;
+        self.node.queue.remove_all(|command, removed| {
+            let error = CommandError { code, outcome: outcome_of(removed), text: text.to_owned() };
+            outputs.push_back(Output::Failed { command, error });
+        });
+    }
+
+    pub(super) fn fail_overdue(&mut self, now: Instant) {
+        let clock = self.node.clock.read(now);
+        let outputs = &mut self.outputs;
+        // What keeps commands from being sent says more than that time ran out.
+        let (code, text) = match &self.node.trouble {
+            Some(trouble) => (trouble.code, format!("timed out; meanwhile: {}", trouble.text)),
+            None => (ErrorCode::Timeout, "timed out before it could be sent".to_owned()),
+        };
+        self.node.queue.remove_overdue(clock, |command, removed| {
+            let error = CommandError { code, outcome: outcome_of(removed), text: text.clone() };
+            outputs.push_back(Output::Failed { command, error });
+        });
+        if let Some(connection) = &mut self.node.connection {
+            connection.cancel_overdue(clock, |command| {
+                let text = "no reply came in time".to_owned();
+                let error = CommandError { code: ErrorCode::Timeout, outcome: Outcome::Indeterminate, text };
+                outputs.push_back(Output::Failed { command, error });
+            });
+        }
+    }
+
+    pub(super) fn signal_transmit(&mut self) {
+        let Some(connection) = self.node.connection.as_ref().filter(|_| !self.is_transmit_signalled) else {
+            return;
+        };
+        if !connection.unsent().is_empty() || connection.wants_seal(&self.node.queue) {
+            self.is_transmit_signalled = true;
+            self.outputs.push_back(Output::Transmit { conn: connection.id() });
+        }
+    }
+}
+
+fn trouble_of(breakage: Breakage) -> Trouble {
+    let (code, text) = match breakage {
+        Breakage::Protocol(error) => {
+            (ErrorCode::Protocol, format!("the server's bytes are no RESP: {error}"))
+        }
+        Breakage::SurplusReply => (ErrorCode::Protocol, "a reply came that no command waits for".to_owned()),
+        Breakage::NonceMismatch => (
+            ErrorCode::Protocol,
+            "a PING came back with another text: replies and commands came apart".to_owned(),
+        ),
+        Breakage::Tls(error) => (ErrorCode::Tls, error.to_string()),
+        Breakage::ConnectTimeout => {
+            (ErrorCode::Unreachable, "the connection was not established in time".to_owned())
+        }
+        Breakage::LoginTimeout => (ErrorCode::Unreachable, "the login was not answered in time".to_owned()),
+        Breakage::SilentPeer => (ErrorCode::ConnectionLost, "nothing was heard of the server".to_owned()),
+        Breakage::TokenEnded => {
+            (ErrorCode::ConnectionLost, "the token ended before a newer one came".to_owned())
+        }
+    };
+    Trouble { code, text }
+}

@@ -1,0 +1,121 @@
+//! What a client wants done, and what it has to tell.
+
+use crate::auth::LoginRefusal;
+use crate::command::CommandId;
+use crate::connection::{Answer, ConnId};
+use crate::error::CommandError;
+use crate::resp::{Node, Reply};
+use std::time::Duration;
+
+/// One instruction or result, in causal order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Open a TCP connection and report `handle_connected` or `handle_disconnected`. TLS is the client's business.
+    Connect {
+        /// How the connection is called from now on.
+        conn: ConnId,
+        /// Name or address to connect to; look the name up afresh each time.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// Write `last_bytes` (best effort), then close the socket. The connection is forgotten: nothing more need be
+    /// reported of it.
+    Disconnect {
+        /// The connection.
+        conn: ConnId,
+        /// TLS' close_notify, or nothing.
+        last_bytes: Vec<u8>,
+    },
+    /// `transmit` has bytes. Said once; not again before everything was taken.
+    Transmit {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Ask the token source for a token newer than generation `newer_than` (0: any): `TokenSource::request`.
+    TokenNeeded {
+        /// The generation that will not do.
+        newer_than: u64,
+    },
+    /// Replies that one `handle_received` completed.
+    Replies(ReplyBatch),
+    /// A command ended without a reply.
+    Failed {
+        /// The command.
+        command: CommandId,
+        /// Why.
+        error: CommandError,
+    },
+    /// Something worth a log line or a metric; nothing to act on.
+    Notice(Notice),
+}
+
+/// Replies to several commands over one tape. See [`crate::resp::Node`] for its layout.
+#[derive(Debug, Default)]
+pub struct ReplyBatch {
+    /// The byte block that string nodes point into.
+    pub bytes: Vec<u8>,
+    /// The tape.
+    pub nodes: Vec<Node>,
+    /// Which command each reply answers, and where it begins on the tape.
+    pub answers: Vec<Answer>,
+}
+
+impl ReplyBatch {
+    /// The replies, in the order they arrived.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (CommandId, Reply<'_>)> {
+        self.answers.iter().map(|answer| (answer.command, Reply::at(&self.nodes, &self.bytes, answer.node)))
+    }
+}
+
+/// Something worth knowing. No notice holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A connection is logged in.
+    Ready {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A connection was lost or given up.
+    ConnectionLost {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        cause: String,
+    },
+    /// The server refused a login.
+    LoginRefused {
+        /// The connection.
+        conn: ConnId,
+        /// What it said.
+        refusal: LoginRefusal,
+    },
+    /// A live connection presented a newer token and the server accepted it.
+    ReAuthenticated {
+        /// The connection.
+        conn: ConnId,
+        /// Of the token.
+        generation: u64,
+    },
+    /// A live connection presented a newer token and the server refused it. The old login stands until its end.
+    ReAuthRefused {
+        /// The connection.
+        conn: ConnId,
+        /// What the server said.
+        refusal: LoginRefusal,
+    },
+    /// The server accepted a token that had ended by the local clock.
+    ClockIsWrong {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The wall clock ran ahead of the monotonic one: the machine was suspended, or the clock was set.
+    ClockJumped {
+        /// By how much.
+        ahead: Duration,
+    },
+    /// A token names another identity than the one this client logged in as. It is not used.
+    IdentityChanged,
+}

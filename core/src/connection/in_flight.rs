@@ -1,0 +1,136 @@
+//! Commands whose bytes were handed over and whose replies are due, in wire order.
+//!
+//! A slot is created together with its command's last byte and lives until its reply or the connection's end.
+//! Cancel and timeout detach the waiter, never the slot: that is what keeps replies and commands aligned.
+
+use super::queue::Queued;
+use crate::command::CommandId;
+use std::collections::VecDeque;
+
+/// The place of one reply.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// For the client's own commands: the id before which it was sealed, which keeps the slots sorted.
+    pub(crate) id: CommandId,
+    /// On the command clock, in microseconds.
+    deadline: u64,
+    /// Bytes of the command.
+    len: u32,
+    pub(crate) kind: SlotKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotKind {
+    Command,
+    /// MULTI's `+OK` and each `+QUEUED`.
+    TransactionStep,
+    /// EXEC's reply, which is the transaction's.
+    Transaction,
+    /// Nobody waits any more.
+    Detached,
+    Login,
+    ReAuth,
+    /// `PING <nonce>` behind a re-AUTH.
+    ReAuthPing,
+    KeepAlivePing,
+}
+
+impl SlotKind {
+    const fn has_waiter(self) -> bool {
+        matches!(self, SlotKind::Command | SlotKind::Transaction)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    slots: VecDeque<Slot>,
+    /// No waiter's deadline is earlier; may be too early once replies have come.
+    earliest_deadline: Option<u64>,
+    /// The id of the latest command.
+    latest: CommandId,
+    len_bytes: usize,
+}
+
+impl InFlight {
+    /// The reply that counts, of a command or of a transaction.
+    pub(crate) fn push_command(&mut self, command: &Queued, kind: SlotKind) {
+        self.latest = command.id;
+        let kind = if command.is_wanted() { kind } else { SlotKind::Detached };
+        let len = u32::try_from(command.len).unwrap_or(u32::MAX);
+        self.len_bytes += len as usize;
+        self.slots.push_back(Slot { id: command.id, deadline: command.deadline, len, kind });
+        if kind.has_waiter() {
+            self.earliest_deadline =
+                Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
+        }
+    }
+
+    pub(crate) fn push_step(&mut self, id: CommandId) {
+        self.slots.push_back(Slot { id, deadline: u64::MAX, len: 0, kind: SlotKind::TransactionStep });
+    }
+
+    /// A command of the client's own.
+    pub(crate) fn push_own(&mut self, kind: SlotKind) {
+        self.slots.push_back(Slot { id: self.latest, deadline: u64::MAX, len: 0, kind });
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_front()?;
+        self.len_bytes -= slot.len as usize;
+        Some(slot)
+    }
+
+    /// Bytes of the commands whose replies are due.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    pub(crate) fn front_kind(&self) -> Option<SlotKind> {
+        self.slots.front().map(|slot| slot.kind)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(crate) fn earliest_deadline(&self) -> Option<u64> {
+        self.earliest_deadline
+    }
+
+    /// Detaches one waiter; whether there was one.
+    pub(crate) fn detach(&mut self, id: CommandId) -> bool {
+        let from = self.slots.partition_point(|slot| slot.id < id);
+        let slot =
+            self.slots.range_mut(from..).take_while(|slot| slot.id == id).find(|slot| slot.kind.has_waiter());
+        match slot {
+            Some(slot) => {
+                slot.kind = SlotKind::Detached;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Detaches every waiter whose deadline is at or before `clock`.
+    pub(crate) fn detach_overdue(&mut self, clock: u64, mut detached: impl FnMut(CommandId)) {
+        if self.earliest_deadline.is_none_or(|earliest| earliest > clock) {
+            return;
+        }
+        let mut earliest = None;
+        for slot in self.slots.iter_mut().filter(|slot| slot.kind.has_waiter()) {
+            if slot.deadline <= clock {
+                slot.kind = SlotKind::Detached;
+                detached(slot.id);
+            } else {
+                earliest = Some(earliest.map_or(slot.deadline, |at: u64| at.min(slot.deadline)));
+            }
+        }
+        self.earliest_deadline = earliest;
+    }
+
+    /// The ids of all waiters, at the connection's end.
+    pub(crate) fn drain_waiters(&mut self) -> impl Iterator<Item = CommandId> + '_ {
+        self.earliest_deadline = None;
+        self.slots.drain(..).filter(|slot| slot.kind.has_waiter()).map(|slot| slot.id)
+    }
+}

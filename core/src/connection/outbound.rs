@@ -1,0 +1,42 @@
+//! Bytes on their way to the socket: sealed, in order, with a prefix that stays put until it is transmitted.
+
+/// The sealed bytes that the driver has not reported as transmitted.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    bytes: Vec<u8>,
+    /// Transmitted bytes at the front of `bytes`.
+    head: usize,
+}
+
+impl Outbound {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.head..).unwrap_or_default()
+    }
+
+    /// The end of the buffer, to append to.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn transmitted(&mut self, len: usize) {
+        self.head = self.bytes.len().min(self.head + len);
+        if self.head == self.bytes.len() {
+            self.bytes.clear();
+            self.head = 0;
+        }
+    }
+
+    /// Everything unsent, which counts as transmitted.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if self.head > 0 {
+            bytes.drain(..self.head);
+        }
+        self.head = 0;
+        bytes
+    }
+}

@@ -1,0 +1,236 @@
+//! Commands that wait to be sealed. They belong to the node, not to a connection: what was never handed over is
+//! still ours when a connection is lost.
+
+use crate::command::CommandId;
+use crate::resp::{encode_command, encode_header};
+use std::collections::VecDeque;
+
+/// One command, or one MULTI…EXEC unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queued {
+    pub(crate) id: CommandId,
+    /// Bytes on the wire.
+    pub(crate) len: usize,
+    /// On the command clock, in microseconds.
+    pub(crate) deadline: u64,
+    /// Replies before the one that counts: 0 for a command, MULTI's and each QUEUED for a transaction.
+    pub(crate) steps: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Wanted,
+    /// Nobody waits for it any more; its bytes are skipped.
+    Dropped,
+    /// Nobody waits, but its first bytes left: the rest must follow.
+    Detached,
+}
+
+impl Queued {
+    /// Whether somebody waits for the reply.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.state == State::Wanted
+    }
+}
+
+/// What became of a command that was taken out of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// None of its bytes had left.
+    Untouched,
+    /// A part had left, the rest will follow.
+    PartlySealed,
+}
+
+/// A FIFO of encoded commands over one block of bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    bytes: Vec<u8>,
+    /// The first byte that is not sealed.
+    head: usize,
+    entries: VecDeque<Queued>,
+    /// Bytes of the first entry that are sealed already.
+    sealed_of_first: usize,
+    /// No deadline is earlier; may be too early once commands have left.
+    earliest_deadline: Option<u64>,
+}
+
+impl Queue {
+    /// Appends a command.
+    pub(crate) fn push<'a>(
+        &mut self,
+        id: CommandId,
+        deadline: u64,
+        arguments: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) {
+        let start = self.bytes.len();
+        encode_command(arguments, &mut self.bytes);
+        self.push_entry(id, deadline, 0, start);
+    }
+
+    /// Appends MULTI, the commands and EXEC as one unit.
+    pub(crate) fn push_transaction<'a, C>(&mut self, id: CommandId, deadline: u64, commands: C)
+    where
+        C: Iterator,
+        C::Item: ExactSizeIterator<Item = &'a [u8]>,
+    {
+        let start = self.bytes.len();
+        let mut steps = 1;
+        self.word(b"MULTI");
+        for command in commands {
+            encode_command(command, &mut self.bytes);
+            steps += 1;
+        }
+        self.word(b"EXEC");
+        self.push_entry(id, deadline, steps, start);
+    }
+
+    fn word(&mut self, word: &[u8]) {
+        encode_header(b'*', 1, &mut self.bytes);
+        encode_header(b'$', word.len(), &mut self.bytes);
+        self.bytes.extend_from_slice(word);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn push_entry(&mut self, id: CommandId, deadline: u64, steps: u32, start: usize) {
+        let len = self.bytes.len() - start;
+        self.entries.push_back(Queued { id, len, deadline, steps, state: State::Wanted });
+        self.earliest_deadline =
+            Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes held.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    /// Whether a command's first bytes left and the rest did not: nothing may come between.
+    pub(crate) fn is_mid_command(&self) -> bool {
+        self.sealed_of_first > 0
+    }
+
+    /// Bytes of a command that was sealed in part.
+    pub(crate) fn rest_of_first(&self) -> usize {
+        let rest = |first: &Queued| if self.is_mid_command() { first.len - self.sealed_of_first } else { 0 };
+        self.entries.front().map_or(0, rest)
+    }
+
+    /// No deadline on the command clock is earlier.
+    pub(crate) fn earliest_deadline(&self) -> Option<u64> {
+        self.earliest_deadline
+    }
+
+    /// Moves up to `room` bytes to `out`; `complete` is told each command whose last byte moved.
+    pub(crate) fn seal(&mut self, mut room: usize, out: &mut Vec<u8>, mut complete: impl FnMut(Queued)) {
+        let mut run = self.head..self.head;
+        while let Some(first) = self.entries.front() {
+            if first.state == State::Dropped {
+                // A dropped command interrupts the run of bytes to move.
+                out.extend_from_slice(self.bytes.get(run.clone()).unwrap_or_default());
+                run = run.end + first.len..run.end + first.len;
+                self.entries.pop_front();
+                continue;
+            }
+            if room == 0 {
+                break;
+            }
+            let rest = first.len - self.sealed_of_first;
+            let moved = rest.min(room);
+            run.end += moved;
+            room -= moved;
+            if moved < rest {
+                self.sealed_of_first += moved;
+                break;
+            }
+            self.sealed_of_first = 0;
+            complete(*first);
+            self.entries.pop_front();
+        }
+        out.extend_from_slice(self.bytes.get(run.clone()).unwrap_or_default());
+        self.head = run.end;
+        self.release();
+    }
+
+    /// After a connection was lost: a command that had left only in part was not executed, and goes out whole on
+    /// the next one, unless nobody waits for it.
+    pub(crate) fn rewind(&mut self) {
+        self.head -= std::mem::take(&mut self.sealed_of_first);
+        if let Some(first) = self.entries.front_mut()
+            && first.state == State::Detached
+        {
+            first.state = State::Dropped;
+        }
+    }
+
+    /// Takes out one command; `None` where it is not here.
+    pub(crate) fn remove(&mut self, id: CommandId) -> Option<Removed> {
+        let index = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        self.detach(index)
+    }
+
+    /// Takes out every command whose deadline is at or before `clock`.
+    pub(crate) fn remove_overdue(&mut self, clock: u64, mut removed: impl FnMut(CommandId, Removed)) {
+        if self.earliest_deadline.is_none_or(|earliest| earliest > clock) {
+            return;
+        }
+        let mut earliest = None;
+        for index in 0..self.entries.len() {
+            let Some(entry) = self.entries.get(index).copied().filter(Queued::is_wanted) else { continue };
+            if entry.deadline <= clock {
+                if let Some(how) = self.detach(index) {
+                    removed(entry.id, how);
+                }
+            } else {
+                earliest = Some(earliest.map_or(entry.deadline, |at: u64| at.min(entry.deadline)));
+            }
+        }
+        self.earliest_deadline = earliest;
+    }
+
+    /// Takes out every command.
+    pub(crate) fn remove_all(&mut self, removed: impl FnMut(CommandId, Removed)) {
+        self.earliest_deadline = Some(0);
+        self.remove_overdue(u64::MAX, removed);
+        if !self.is_mid_command() {
+            *self = Queue::default();
+        }
+    }
+
+    fn detach(&mut self, index: usize) -> Option<Removed> {
+        let partly = index == 0 && self.is_mid_command();
+        let entry = self.entries.get_mut(index).filter(|entry| entry.is_wanted())?;
+        if partly {
+            entry.state = State::Detached;
+            Some(Removed::PartlySealed)
+        } else {
+            entry.state = State::Dropped;
+            Some(Removed::Untouched)
+        }
+    }
+
+    /// Gives back memory: an emptied queue starts over, a long-lived one moves its bytes to the front now and then.
+    fn release(&mut self) {
+        if self.entries.is_empty() {
+            self.head = 0;
+            self.earliest_deadline = None;
+            if self.bytes.capacity() > KEPT_LEN_MAX {
+                self.bytes = Vec::new();
+            } else {
+                self.bytes.clear();
+            }
+        } else if self.head > self.bytes.len() / 2 && self.head > KEPT_LEN_MAX {
+            // The first entry may be sealed in part; its bytes stay until it is sealed whole (see `rewind`).
+            let gone = self.head - self.sealed_of_first;
+            self.bytes.drain(..gone);
+            self.head -= gone;
+        }
+    }
+}
+
+/// A larger buffer is given back once it is empty.
+const KEPT_LEN_MAX: usize = 1 << 20;

@@ -1,0 +1,107 @@
+//! What a connection does as time passes.
+
+use super::{Breakage, Connection, Event, Phase, ReAuth, SlotKind};
+use crate::resp::encode_command;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Why a timer fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WakeupReason {
+    /// The socket should be connected by now.
+    Connect,
+    /// The login should be accepted by now.
+    Login,
+    /// A command's reply should be here by now.
+    Command,
+    /// Nothing was heard for a while, or the answer to a PING is missing.
+    KeepAlive,
+    /// The token of a connection is about to end.
+    TokenEnd,
+    /// A connection is due to be opened again.
+    Reconnect,
+    /// A connection is due to present a newer token.
+    ReAuthenticate,
+}
+
+impl Connection {
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
+        let breakage = match self.phase {
+            Phase::Connecting if now >= self.phase_since + self.patience.connect => {
+                Some(Breakage::ConnectTimeout)
+            }
+            Phase::LoggingIn if now >= self.phase_since + self.patience.login => Some(Breakage::LoginTimeout),
+            Phase::Connecting | Phase::LoggingIn => None,
+            Phase::Ready | Phase::Draining => self.check_token_end(now).or_else(|| self.check_silence(now)),
+        };
+        if let Some(breakage) = breakage {
+            events.push(Event::Broken(breakage));
+        } else if self.keep_alive_at().is_some_and(|at| now >= at) && self.keep_alive.is_none() {
+            self.write_keep_alive(now, rng, events);
+        }
+    }
+
+    /// When `handle_timeout` wants to be called; command deadlines are the owner's business.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, WakeupReason)> {
+        let phase_end = match self.phase {
+            Phase::Connecting => Some((self.phase_since + self.patience.connect, WakeupReason::Connect)),
+            Phase::LoggingIn => Some((self.phase_since + self.patience.login, WakeupReason::Login)),
+            Phase::Ready | Phase::Draining => None,
+        };
+        let token_end = self.token.as_ref().filter(|_| phase_end.is_none()).map(|token| {
+            let at = if self.phase == Phase::Ready { token.close_at } else { token.expires_at };
+            (at, WakeupReason::TokenEnd)
+        });
+        let keep_alive = self.keep_alive_at().map(|at| (at, WakeupReason::KeepAlive));
+        let silence = self.silence_end().map(|at| (at, WakeupReason::KeepAlive));
+        [phase_end, token_end, keep_alive, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether a draining connection has nothing more to wait for.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.phase == Phase::Draining && self.in_flight.is_empty() && self.outbound.len() == 0
+    }
+
+    fn check_token_end(&mut self, now: Instant) -> Option<Breakage> {
+        let token = self.token.as_ref()?;
+        if self.phase == Phase::Draining && now >= token.expires_at {
+            return Some(Breakage::TokenEnded);
+        }
+        if self.phase == Phase::Ready && now >= token.close_at {
+            self.enter(Phase::Draining, now);
+        }
+        None
+    }
+
+    fn check_silence(&self, now: Instant) -> Option<Breakage> {
+        self.silence_end().is_some_and(|end| now >= end).then_some(Breakage::SilentPeer)
+    }
+
+    /// When the peer counts as dead, if nothing is heard of it until then.
+    fn silence_end(&self) -> Option<Instant> {
+        let ping = self.keep_alive.as_ref().map(|(_, sent)| *sent + self.patience.keep_alive);
+        let overdue = self.is_overdue.then(|| self.received_at + self.patience.silence);
+        // A re-authentication may take as long as a login may.
+        let reauth = match &self.reauth {
+            Some(ReAuth::Sent { at, .. }) => {
+                Some((*at + self.patience.login).max(self.received_at + self.patience.silence))
+            }
+            Some(ReAuth::Due(_)) | None => None,
+        };
+        [ping, overdue, reauth].into_iter().flatten().min()
+    }
+
+    fn keep_alive_at(&self) -> Option<Instant> {
+        (self.phase == Phase::Ready && self.in_flight.is_empty())
+            .then(|| self.received_at + self.patience.idle)
+    }
+
+    fn write_keep_alive(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
+        let nonce = format!("{:016x}", rng.nonce());
+        encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), &mut self.scratch);
+        self.keep_alive = Some((nonce, now));
+        self.write_own(1, SlotKind::KeepAlivePing, events);
+    }
+}
