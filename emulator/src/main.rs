@@ -1,1 +1,217 @@
-fn main() {}
+//! Azure Managed Redis with Microsoft Entra ID, on this machine.
+//!
+//! What it emulates, with a real `redis-server` behind it:
+//!
+//! - a cache that speaks TLS 1.2 and 1.3 only, whose certificate holds a DNS name and no address;
+//! - logins with `AUTH <oid> <token>` and `HELLO 3 AUTH <oid> <token>`: signature, expiry, audience, tenant,
+//!   object id and assignment of the token are checked, and every mistake has the one text that Azure has for
+//!   all of them;
+//! - token expiry: a connection is closed, without a word, when the token of its last good login expires;
+//! - commands that Azure Managed Redis does not have (`READONLY`, `RESET`, `ROLE` and so on);
+//! - the managed-identity endpoint of App Service, with fresh tokens or the platform's token cache;
+//! - an admin endpoint with statistics, odd tokens and faults.
+//!
+//! What it does not emulate: cluster policies and Azure Cache for Redis (later work; the profiles are known
+//! by name and refused), access keys, maintenance notices, Azure's connection and size limits. `MONITOR`,
+//! `CLIENT REPLY`, inline commands and subscribing inside MULTI are refused or unsupported, because the front
+//! counts replies; verbatim strings in formats other than `txt` and `mkd` end the connection. Refused
+//! subcommands give redis 7.0's NOPERM text. Nobody measured Azure's own delay between a token's expiry and
+//! the close; here it is none.
+//!
+//! When it is ready it prints one JSON line that says where everything is. It ends on SIGTERM, on SIGINT, and
+//! with `--stdin-lifeline` when its standard input closes; its servers end with it, however it ends (on
+//! Linux).
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod backend;
+mod census;
+mod certificate;
+mod fault;
+mod front;
+mod identity;
+mod options;
+mod random;
+mod token;
+
+use std::io::Write;
+use std::path::Path;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backend::Backend;
+use crate::census::Census;
+use crate::fault::Faults;
+use crate::front::Front;
+use crate::options::{Options, Request};
+use crate::token::Tenant;
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args_os()) {
+        Ok(Request::Run(options)) => options,
+        Ok(Request::Help) => {
+            println!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("respass-emulator: {message}\n\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    raise_open_files_limit();
+    match tokio::runtime::Runtime::new().map_err(|error| error.to_string()).and_then(|runtime| {
+        // Blocked here, and not on a worker: the servers are tied to the life of the thread that starts them.
+        runtime.block_on(run(options))
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("respass-emulator: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every connection takes two descriptors, and the usual limit of 1,024 is too low for a storm of logins. The
+/// server inherits it.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it is refused, the old limit serves for everything but storms.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// The line that the starter reads. Keys that belong to profiles and identities still to come are null.
+#[derive(Serialize)]
+struct Ready<'a> {
+    profile: &'a str,
+    host: &'a str,
+    port: u16,
+    url: String,
+    ca_file: &'a Path,
+    oid: &'a str,
+    tenant_id: &'a str,
+    client_id: &'a str,
+    client_secret: Option<&'a str>,
+    authority: Option<&'a str>,
+    imds: Option<&'a str>,
+    identity_endpoint: String,
+    identity_header: &'a str,
+    federated_token_file: Option<&'a Path>,
+    admin: String,
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    // First of all, so that a signal during the start also removes the directory and the servers.
+    let mut end = pin!(end_of_life(options.stdin_lifeline)?);
+    let directory =
+        tempfile::Builder::new().prefix("respass-emulator-").tempdir().map_err(|error| error.to_string())?;
+    let tenant = Arc::new(Tenant::new(options.token_ttl_s)?);
+    let mut backend = tokio::select! {
+        backend = Backend::start(directory.path(), &tenant.oid) => backend?,
+        () = &mut end => return Ok(()),
+    };
+    let outcome = tokio::select! {
+        outcome = serve(&options, directory.path(), &tenant, &mut backend) => outcome,
+        () = &mut end => Ok(()),
+    };
+    backend.stop().await;
+    outcome
+}
+
+async fn serve(
+    options: &Options,
+    directory: &Path,
+    tenant: &Arc<Tenant>,
+    backend: &mut Backend,
+) -> Result<(), String> {
+    let port = listen(options.port).await?;
+    let identity_port = listen(options.identity_port).await?;
+    let admin_port = listen(0).await?;
+    let chain = certificate::issue(HOST, directory)?;
+    let census = Arc::new(Census::new(vec![backend.pid()]));
+    let faults = Arc::new(Faults::default());
+    let front = Arc::new(Front::new(&chain, backend, tenant, &census, &faults)?);
+    let identity = identity::Endpoint::new(tenant, &census, &faults, options.token_cache);
+
+    let (port_number, identity_number, admin_number) =
+        (number(&port)?, number(&identity_port)?, number(&admin_port)?);
+    let ready = Ready {
+        profile: options.profile.name(),
+        host: HOST,
+        port: port_number,
+        url: format!("rediss://{HOST}:{port_number}"),
+        ca_file: &chain.ca_file,
+        oid: &tenant.oid,
+        tenant_id: &tenant.tenant_id,
+        client_id: &tenant.client_id,
+        client_secret: None,
+        authority: None,
+        imds: None,
+        identity_endpoint: format!("http://127.0.0.1:{identity_number}/msi/token"),
+        identity_header: identity.header(),
+        federated_token_file: None,
+        admin: format!("http://127.0.0.1:{admin_number}"),
+    };
+    let line = serde_json::to_string(&ready).map_err(|error| error.to_string())?;
+    let identity = identity.router();
+    let admin = admin::router(tenant, &census, &faults, &front);
+    // A starter that does not read the line may still use the emulator at its well-known port.
+    let _ = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
+
+    tokio::select! {
+        () = front.serve(port) => Err("the front stopped".to_owned()),
+        message = serve_http(identity_port, identity) => Err(message),
+        message = serve_http(admin_port, admin) => Err(message),
+        message = backend.ended() => Err(message),
+    }
+}
+
+/// Serves for ever, or says why not.
+async fn serve_http(listener: TcpListener, router: axum::Router) -> String {
+    let outcome = axum::serve(listener, router).await;
+    format!("an HTTP endpoint stopped: {outcome:?}")
+}
+
+/// The only name in the certificate and in the URL.
+const HOST: &str = "localhost";
+
+async fn listen(port: u16) -> Result<TcpListener, String> {
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error} (port 0 picks a free one)"))
+}
+
+fn number(listener: &TcpListener) -> Result<u16, String> {
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}
+
+/// Completes when the emulator is asked to end.
+fn end_of_life(stdin_lifeline: bool) -> Result<impl Future<Output = ()>, String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let (cut, lifeline) = tokio::sync::oneshot::channel::<()>();
+    if stdin_lifeline {
+        // A plain thread: the runtime would wait at its end for a read that never returns.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            let _ = cut.send(());
+        });
+    } else {
+        // Kept for ever, so that only the lifeline can fire the receiver.
+        std::mem::forget(cut);
+    }
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+            _ = lifeline => (),
+        }
+    })
+}

@@ -1,0 +1,161 @@
+//! What happened: the counters and the list of connections that `/stats` shows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use serde::Serialize;
+
+use crate::token::{Grant, Refusal, unix_now};
+
+/// All counts since the start.
+pub(crate) struct Census {
+    counts: Mutex<Counts>,
+}
+
+/// The form of `/stats`.
+#[derive(Clone, Default, Serialize)]
+pub(crate) struct Counts {
+    /// AUTH and HELLO … AUTH that arrived.
+    auth_total: u64,
+    auth_accepted: u64,
+    auth_refused: u64,
+    auth_refusals: BTreeMap<Refusal, u64>,
+    /// Accepted on a connection that was logged in already.
+    reauth_total: u64,
+    /// Arrivals in each of the recent seconds that had any, oldest first.
+    auth_per_second: VecDeque<Second>,
+    connections: Vec<Connection>,
+    connections_accepted: u64,
+    closed_at_expiry: u64,
+    /// Ordinary commands answered, by the object id that the connection was logged in with.
+    commands: BTreeMap<String, u64>,
+    tokens_issued: u64,
+    identity_requests: u64,
+    /// Names in the TLS handshake (SNI) of the connections that a token arrived on; empty where there was
+    /// none.
+    token_hosts: BTreeSet<String>,
+    servers: Vec<Server>,
+}
+
+#[derive(Clone, Serialize)]
+struct Second {
+    /// Seconds since 1970.
+    at: i64,
+    count: u64,
+}
+
+#[derive(Clone, Serialize)]
+struct Connection {
+    id: u64,
+    oid: Option<String>,
+    /// Seconds since 1970.
+    token_exp: Option<i64>,
+    lane: &'static str,
+    logged_in: bool,
+    /// Logins accepted.
+    auth_count: u64,
+}
+
+#[derive(Clone, Serialize)]
+struct Server {
+    pid: u32,
+}
+
+impl Census {
+    pub(crate) fn new(server_pids: Vec<u32>) -> Census {
+        let servers = server_pids.into_iter().map(|pid| Server { pid }).collect();
+        Census { counts: Mutex::new(Counts { servers, ..Counts::default() }) }
+    }
+
+    pub(crate) fn snapshot(&self) -> Counts {
+        let mut counts = self.counts();
+        forget_old_seconds(&mut counts.auth_per_second, unix_now());
+        counts.clone()
+    }
+
+    /// A connection finished its TLS handshake; the answer is its number.
+    pub(crate) fn connected(&self) -> u64 {
+        let mut counts = self.counts();
+        counts.connections_accepted += 1;
+        let id = counts.connections_accepted;
+        counts.connections.push(Connection {
+            id,
+            oid: None,
+            token_exp: None,
+            lane: "main",
+            logged_in: false,
+            auth_count: 0,
+        });
+        id
+    }
+
+    pub(crate) fn disconnected(&self, id: u64, at_expiry: bool) {
+        let mut counts = self.counts();
+        counts.connections.retain(|connection| connection.id != id);
+        counts.closed_at_expiry += u64::from(at_expiry);
+    }
+
+    /// A login arrived on a connection whose handshake named `host`.
+    pub(crate) fn login_arrived(&self, host: &str) {
+        let now = unix_now();
+        let mut counts = self.counts();
+        counts.auth_total += 1;
+        if !counts.token_hosts.contains(host) {
+            counts.token_hosts.insert(host.to_owned());
+        }
+        forget_old_seconds(&mut counts.auth_per_second, now);
+        match counts.auth_per_second.back_mut() {
+            Some(second) if second.at == now => second.count += 1,
+            _ => counts.auth_per_second.push_back(Second { at: now, count: 1 }),
+        }
+    }
+
+    /// The server said yes to a login.
+    pub(crate) fn login_accepted(&self, id: u64, grant: &Grant) {
+        let mut counts = self.counts();
+        counts.auth_accepted += 1;
+        let Some(connection) = counts.connections.iter_mut().find(|connection| connection.id == id) else {
+            return;
+        };
+        let again = connection.logged_in;
+        connection.logged_in = true;
+        connection.auth_count += 1;
+        connection.oid = Some(grant.oid.clone());
+        connection.token_exp = Some(grant.expires_at);
+        counts.reauth_total += u64::from(again);
+    }
+
+    pub(crate) fn login_refused(&self, refusal: Refusal) {
+        let mut counts = self.counts();
+        counts.auth_refused += 1;
+        *counts.auth_refusals.entry(refusal).or_default() += 1;
+    }
+
+    pub(crate) fn commands_answered(&self, oid: &str, count: u64) {
+        let mut counts = self.counts();
+        match counts.commands.get_mut(oid) {
+            Some(total) => *total += count,
+            None => drop(counts.commands.insert(oid.to_owned(), count)),
+        }
+    }
+
+    pub(crate) fn identity_requested(&self) {
+        self.counts().identity_requests += 1;
+    }
+
+    pub(crate) fn token_issued(&self) {
+        self.counts().tokens_issued += 1;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().expect("nothing panics with this lock held")
+    }
+}
+
+fn forget_old_seconds(seconds: &mut VecDeque<Second>, now: i64) {
+    while seconds.front().is_some_and(|second| second.at <= now - AUTH_SECONDS_KEPT) {
+        seconds.pop_front();
+    }
+}
+
+const AUTH_SECONDS_KEPT: i64 = 60;
