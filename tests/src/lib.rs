@@ -1,1 +1,4 @@
 //! What the test programs share.
+
+pub mod resp_corpus;
+pub mod simulator;

@@ -4,92 +4,9 @@
 //! is kept. It is iterative (nesting costs an entry of `open`, not a stack frame), and allocation follows the bytes
 //! received, never a length that the peer merely declared.
 
+use super::limits::{DecodeError, DecodeLimits};
 use super::reply::{Kind, Node};
-use std::fmt;
-
-/// How much of a peer's claims to believe.
-#[derive(Clone, Copy, Debug)]
-pub struct DecodeLimits {
-    /// Aggregates inside aggregates. Redis itself nests a handful; hostile peers nest millions.
-    pub depth_max: usize,
-    /// Bytes of one bulk string. Redis' own `proto-max-bulk-len` is 512 MiB.
-    pub bulk_len_max: usize,
-    /// Values of one reply, all levels together.
-    pub elements_max: u32,
-    /// Bytes of a simple string, error or number. Redis limits its own lines to 64 KiB.
-    pub line_len_max: usize,
-}
-
-impl Default for DecodeLimits {
-    fn default() -> DecodeLimits {
-        DecodeLimits {
-            depth_max: 64,
-            bulk_len_max: 512 << 20,
-            elements_max: 16 << 20,
-            line_len_max: 64 << 10,
-        }
-    }
-}
-
-impl DecodeLimits {
-    /// No length may be more than a node can hold, nor more than memory could.
-    fn within_node(self) -> DecodeLimits {
-        let len_max = usize::try_from(u32::MAX).unwrap_or(usize::MAX).min(isize::MAX.unsigned_abs());
-        DecodeLimits {
-            bulk_len_max: self.bulk_len_max.min(len_max),
-            line_len_max: self.line_len_max.min(len_max),
-            ..self
-        }
-    }
-}
-
-/// Why bytes are not RESP. The connection they came from cannot be trusted any further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// A frame began with a byte that no RESP type has.
-    UnknownType(u8),
-    /// A line or a bulk string did not end in CR LF, or a line held one of them.
-    BadTerminator,
-    /// A length or count was no plain decimal number.
-    BadLength,
-    /// An integer was no decimal number of 64 bits.
-    BadInteger,
-    /// A double, boolean, null, big number or verbatim string was malformed.
-    BadValue(u8),
-    /// A line was longer than `line_len_max`.
-    LineTooLong,
-    /// A bulk string declared more than `bulk_len_max` bytes.
-    BulkTooLong,
-    /// A reply declared more than `elements_max` values.
-    TooManyElements,
-    /// Aggregates were nested deeper than `depth_max`.
-    TooDeep,
-    /// A push frame stood inside another value.
-    NestedPush,
-    /// A chunk or an end mark stood where no streamed value was open, or the other way round.
-    BadStream,
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeError::UnknownType(byte) => write!(f, "no RESP type begins with byte 0x{byte:02x}"),
-            DecodeError::BadTerminator => f.write_str("a line or bulk string does not end in CR LF"),
-            DecodeError::BadLength => f.write_str("a length is not a plain decimal number"),
-            DecodeError::BadInteger => f.write_str("an integer is not a decimal number of 64 bits"),
-            DecodeError::BadValue(kind) => write!(f, "malformed value of type '{}'", kind.escape_ascii()),
-            DecodeError::LineTooLong => f.write_str("a line is longer than the limit"),
-            DecodeError::BulkTooLong => f.write_str("a bulk string is longer than the limit"),
-            DecodeError::TooManyElements => f.write_str("a reply has more elements than the limit"),
-            DecodeError::TooDeep => f.write_str("a reply is nested deeper than the limit"),
-            DecodeError::NestedPush => f.write_str("a push frame stands inside another value"),
-            DecodeError::BadStream => f.write_str("a streamed value is malformed"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
+use super::scan::{Length, Number, Scan, is_big_number, parse_double, plain_leaf, scan_number};
 
 /// A complete top-level value: a reply, or a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +35,6 @@ pub struct Decoder {
     frame_start: usize,
     /// Values that the current frame has declared so far.
     declared: u64,
-    failed: Option<DecodeError>,
 }
 
 /// A token that is only partly received.
@@ -136,6 +52,8 @@ enum Token {
     Chunks { start: usize, len: usize, scan: Option<(usize, Number)> },
     /// A chunk whose `chunk` bytes begin at `position`.
     Chunk { start: usize, len: usize, chunk: usize },
+    /// What comes is no RESP, or nothing that can be told from it.
+    Failed(DecodeError),
 }
 
 /// What a length-prefixed body holds.
@@ -144,48 +62,6 @@ enum Form {
     Bulk,
     Error,
     Verbatim,
-}
-
-/// What was read of a number so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Number {
-    value: u64,
-    digits: u8,
-    sign: Sign,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Sign {
-    #[default]
-    None,
-    Plus,
-    Minus,
-}
-
-/// What a length or count may say.
-enum Length {
-    Known(u64),
-    /// RESP2's -1: there is no value.
-    Null,
-}
-
-impl Number {
-    /// The number as a length: no sign, but for -1.
-    fn length(self) -> Result<Length, DecodeError> {
-        match (self.sign, self.value) {
-            (Sign::None, value) => Ok(Length::Known(value)),
-            (Sign::Minus, 1) => Ok(Length::Null),
-            _ => Err(DecodeError::BadLength),
-        }
-    }
-
-    fn integer(self) -> Option<i64> {
-        match self.sign {
-            Sign::Minus if self.value <= 1 << 63 => Some(self.value.wrapping_neg().cast_signed()),
-            Sign::Minus => None,
-            Sign::None | Sign::Plus => i64::try_from(self.value).ok(),
-        }
-    }
 }
 
 /// An aggregate that is not complete.
@@ -220,7 +96,6 @@ impl Decoder {
             frame_node: 0,
             frame_start: 0,
             declared: 0,
-            failed: None,
         }
     }
 
@@ -238,14 +113,10 @@ impl Decoder {
 
     /// Decodes the next complete frame; `None` where more bytes are needed. After an error every call repeats it.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
-        if let Some(error) = self.failed {
-            return Err(error);
+        if self.open.is_empty() && self.leaves(1) == 1 {
+            return Ok(Some(self.finish_frame()));
         }
-        let outcome = self.advance();
-        if let Err(error) = outcome {
-            self.failed = Some(error);
-        }
-        outcome
+        self.advance().inspect_err(|&error| self.token = Token::Failed(error))
     }
 
     /// Whether complete frames wait to be taken.
@@ -300,9 +171,11 @@ impl Decoder {
         self.buffer.reserve_exact(target.saturating_sub(len).max(more));
     }
 
+    // Not inlined, so that the short way in `next_frame` stays small.
+    #[inline(never)]
     fn advance(&mut self) -> Result<Option<Frame>, DecodeError> {
         loop {
-            let step = if self.leaves() { Step::Value } else { self.step()? };
+            let step = if self.leaves_of_aggregate() { Step::Value } else { self.step()? };
             match step {
                 Step::NeedMore => return Ok(None),
                 Step::Opened => {}
@@ -316,28 +189,31 @@ impl Decoder {
     }
 
     /// The short way through what most replies are made of: bulk strings and integers that are there as a whole and
-    /// have nothing unusual about them. All in a row are taken, up to the last of the innermost aggregate. True
-    /// where that last one (or a value outside of counted aggregates) is complete on the tape; else `step` has to
-    /// look at what comes next.
-    #[inline]
-    fn leaves(&mut self) -> bool {
+    /// have nothing unusual about them. Takes up to `count_max` in a row; `step` looks at what comes after them.
+    #[inline(always)]
+    fn leaves(&mut self, count_max: u64) -> u64 {
         if !matches!(self.token, Token::Fresh) {
-            return false;
+            return 0;
         }
-        let counted = self.open.last_mut().filter(|open| !open.streamed);
-        let mut left = counted.as_ref().map_or(1, |open| open.left);
-        let mut rest = self.buffer.get(self.position..).unwrap_or_default();
-        while left > 0 {
-            let Some(leaf) = plain_leaf(rest, self.limits.bulk_len_max) else { break };
-            let start = self.buffer.len() - rest.len();
-            let value =
-                if leaf.kind == Kind::BulkString { (start + leaf.line_len) as u64 } else { leaf.number };
-            self.nodes.push(Node::new(leaf.kind, leaf.count, value));
-            rest = leaf.rest;
-            left -= 1;
+        let buffer_len = self.buffer.len();
+        let Some(mut rest) = self.buffer.get(self.position..) else { return 0 };
+        let mut count = 0;
+        while count < count_max {
+            let Some((node, behind)) = plain_leaf(rest, buffer_len, self.limits.bulk_len_max) else { break };
+            self.nodes.push(node);
+            rest = behind;
+            count += 1;
         }
-        self.position = self.buffer.len() - rest.len();
-        if let Some(open) = counted {
+        self.position = buffer_len - rest.len();
+        count
+    }
+
+    /// Leaves of the innermost aggregate. True where they completed it, but for `close_parents`, which counts the
+    /// last one.
+    fn leaves_of_aggregate(&mut self) -> bool {
+        let Some(&Open { left, streamed: false, .. }) = self.open.last() else { return false };
+        let left = left - self.leaves(left);
+        if let Some(open) = self.open.last_mut() {
             open.left = left.max(1);
         }
         left == 0
@@ -348,6 +224,7 @@ impl Decoder {
             Token::Body { form, len } => return self.finish_body(form, len),
             Token::Chunks { start, len, scan } => return self.chunk_header(start, len, scan),
             Token::Chunk { start, len, chunk } => return self.finish_chunk(start, len, chunk),
+            Token::Failed(error) => return Err(error),
             Token::Fresh | Token::Number { .. } | Token::Line { .. } => {}
         }
         let Some(&first) = self.buffer.get(self.position) else { return Ok(Step::NeedMore) };
@@ -702,7 +579,7 @@ impl Token {
     /// The same token after the buffer lost its first `len` bytes.
     fn moved_back(self, len: usize) -> Token {
         match self {
-            Token::Fresh | Token::Body { .. } => self,
+            Token::Fresh | Token::Body { .. } | Token::Failed(_) => self,
             Token::Number { at, number } => Token::Number { at: at - len, number },
             Token::Line { at } => Token::Line { at: at - len },
             Token::Chunks { start, len: joined, scan } => Token::Chunks {
@@ -715,104 +592,4 @@ impl Token {
             }
         }
     }
-}
-
-/// A value on the short way.
-struct Leaf<'a> {
-    kind: Kind,
-    count: u32,
-    number: u64,
-    line_len: usize,
-    rest: &'a [u8],
-}
-
-/// The bulk string or integer at the front of `bytes`, and where the next value begins.
-#[inline]
-fn plain_leaf(bytes: &[u8], bulk_len_max: usize) -> Option<Leaf<'_>> {
-    let (&sign, line) = bytes.split_first()?;
-    let (number, rest) = plain_number(line)?;
-    let line_len = bytes.len() - rest.len();
-    match sign {
-        b'$' => {
-            let len = usize::try_from(number).ok().filter(|&len| len <= bulk_len_max)?;
-            let rest = rest.get(len..)?.strip_prefix(b"\r\n")?;
-            Some(Leaf { kind: Kind::BulkString, count: len as u32, number, line_len, rest })
-        }
-        b':' => Some(Leaf { kind: Kind::Integer, count: 0, number, line_len, rest }),
-        _ => None,
-    }
-}
-
-/// The number at the front of `bytes`, where it is a plain one of at most 18 digits, and what follows its line.
-#[inline]
-fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let digit = |byte: u8| u64::from(byte - b'0');
-    match bytes {
-        // Nearly all lengths, without a loop.
-        [a @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => return Some((digit(*a), rest)),
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => {
-            return Some((digit(*a) * 10 + digit(*b), rest));
-        }
-        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => {}
-        _ => return None,
-    }
-    let mut value = 0_u64;
-    for (index, &byte) in bytes.iter().take(19).enumerate() {
-        if !byte.is_ascii_digit() {
-            return Some((value, bytes.get(index..)?.strip_prefix(b"\r\n")?));
-        }
-        value = value.wrapping_mul(10).wrapping_add(digit(byte));
-    }
-    None
-}
-
-enum Scan {
-    Complete { number: Number, next: usize },
-    Partial { number: Number, at: usize },
-}
-
-/// Reads `[+-]digits CR LF` from `at` on, where `number` holds what was read before. No leading zeros, 64 bits.
-#[inline]
-fn scan_number(buffer: &[u8], mut at: usize, mut number: Number) -> Result<Scan, DecodeError> {
-    loop {
-        let Some(&byte) = buffer.get(at) else { return Ok(Scan::Partial { number, at }) };
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            let zero_in_front = number.digits > 0 && number.value == 0;
-            let value = number.value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
-            let Some(value) = value.filter(|_| !zero_in_front) else { return Err(DecodeError::BadLength) };
-            number.value = value;
-            number.digits += 1;
-        } else if byte == b'\r' && number.digits > 0 {
-            return match buffer.get(at + 1) {
-                None => Ok(Scan::Partial { number, at }),
-                Some(b'\n') => Ok(Scan::Complete { number, next: at + 2 }),
-                Some(_) => Err(DecodeError::BadTerminator),
-            };
-        } else if number.digits == 0 && number.sign == Sign::None && matches!(byte, b'-' | b'+') {
-            number.sign = if byte == b'-' { Sign::Minus } else { Sign::Plus };
-        } else {
-            return Err(DecodeError::BadLength);
-        }
-        at += 1;
-    }
-}
-
-/// The grammar of RESP3 doubles: a decimal number with optional fraction and exponent, `inf`, `-inf`, `nan`.
-fn parse_double(text: &[u8]) -> Option<f64> {
-    match text {
-        b"inf" | b"+inf" => return Some(f64::INFINITY),
-        b"-inf" => return Some(f64::NEG_INFINITY),
-        b"nan" | b"-nan" => return Some(f64::NAN),
-        _ => {}
-    }
-    if !text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E')) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn is_big_number(text: &[u8]) -> bool {
-    let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
-    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }

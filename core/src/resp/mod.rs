@@ -5,9 +5,12 @@
 
 mod decode;
 mod encode;
+mod limits;
 mod reply;
+mod scan;
 
-pub use decode::{DecodeError, DecodeLimits, Decoder, Frame};
+pub use decode::{Decoder, Frame};
 pub use encode::encode_command;
 pub(crate) use encode::encode_header;
+pub use limits::{DecodeError, DecodeLimits};
 pub use reply::{Elements, Kind, Node, Reply};

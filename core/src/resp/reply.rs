@@ -174,4 +174,10 @@ impl<'a> Iterator for Elements<'a> {
         self.nodes = self.nodes.get(reply.span()..).unwrap_or_default();
         Some(reply)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+impl ExactSizeIterator for Elements<'_> {}
