@@ -1,4 +1,7 @@
 //! What the test programs share.
 
+pub mod conversation;
 pub mod resp_corpus;
+pub mod resp_text;
 pub mod simulator;
+pub mod tree;

@@ -183,8 +183,27 @@ fn pipeline(count: usize) -> Vec<u8> {
     b"+OK\r\n$5\r\nvalue\r\n*2\r\n:1\r\n$-1\r\n".repeat(count)
 }
 
-fn line(len: usize) -> Vec<u8> {
-    [b"+", b"x".repeat(len).as_slice(), b"\r\n"].concat()
+fn attributes(count: usize) -> Vec<u8> {
+    [b"|1\r\n+ttl\r\n:3600\r\n".repeat(count).as_slice(), b"+OK\r\n"].concat()
+}
+
+/// A line's end is looked for by the fastest instructions there are, so it takes a long line to see a byte looked at
+/// twice.
+#[test]
+fn a_dripping_line_is_scanned_once() {
+    let limits = DecodeLimits { line_len_max: usize::MAX, ..DecodeLimits::default() };
+    let time = |len: usize| {
+        let mut decoder = Decoder::new(limits);
+        decoder.receive(b"+");
+        let start = Instant::now();
+        for _ in 0..len / 32 {
+            decoder.receive(&[b'x'; 32]);
+            assert_eq!(decoder.next_frame(), Ok(None));
+        }
+        start.elapsed()
+    };
+    let (short, long) = (time(256 * KIB), time(32 * 256 * KIB));
+    assert!(long <= short * 32 * 8, "{short:?} and, 32 times the size, {long:?}");
 }
 
 /// 32 times the reply costs 32 times as much where work is linear, and 1,024 times where it is quadratic. Between
@@ -199,7 +218,7 @@ fn work_is_linear() {
         ("array, reads of 7", array_of_bulks, 3_000, 7),
         ("streamed string, reads of 100", streamed_string, 4_000, 100),
         ("pipeline, 16 KiB reads", pipeline, 5_000, 16 * KIB),
-        ("line, reads of 1", line, 2 * KIB, 1),
+        ("attributes in front, reads of 5", attributes, 1_000, 5),
     ];
     for (name, make, size, read_len) in cases {
         let time = |stream: &[u8]| {

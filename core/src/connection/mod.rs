@@ -287,10 +287,19 @@ impl Connection {
         if !matches!(self.phase, Phase::Ready | Phase::Draining) || room == 0 {
             return;
         }
-        if !queue.is_mid_command() {
-            self.write_reauth(now, rng);
+        if matches!(self.reauth, Some(ReAuth::Due(_))) {
+            // The safe boundary is the end of the command that has left in part, ahead of all others.
+            self.seal_commands(queue, queue.rest_of_first().min(room));
+            if !queue.is_mid_command() {
+                self.write_reauth(now, rng);
+            }
         }
         let room = if self.phase == Phase::Ready { room } else { queue.rest_of_first().min(room) };
+        self.seal_commands(queue, room);
+        self.flush_scratch(events);
+    }
+
+    fn seal_commands(&mut self, queue: &mut Queue, room: usize) {
         let out = match self.transport {
             Transport::Plain => self.outbound.tail(),
             Transport::Tls(_) => &mut self.scratch,
@@ -302,7 +311,6 @@ impl Connection {
             let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
             self.in_flight.push_command(&command, kind);
         });
-        self.flush_scratch(events);
     }
 
     /// Whether `seal` would find something to do.

@@ -131,13 +131,12 @@ fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 fn longer_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0_u64;
-    for (index, &byte) in bytes.iter().take(19).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Some((value, bytes.get(index..)?.strip_prefix(b"\r\n")?));
-        }
-        // 18 digits cannot overflow; the compiler does not know that.
+    let mut len = 0;
+    while let Some(digit @ 0..=9) = bytes.get(len).map(|byte| byte.wrapping_sub(b'0')) {
+        // Overflows beyond 18 digits only, and then counts for nothing.
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        len += 1;
     }
-    None
+    let rest = bytes.get(len..)?.strip_prefix(b"\r\n")?;
+    (len <= 18).then_some((value, rest))
 }
