@@ -63,7 +63,8 @@ impl Config {
         match &self.credential {
             Credential::Token { .. } if self.tls.is_none() && !self.may_send_token_in_plaintext() => {
                 complain(
-                    "a token is a bearer secret and needs TLS (without it, only with allow_plaintext_token to a loopback host)",
+                    "a token is a bearer secret and needs TLS \
+                 (without it, only with allow_plaintext_token to a loopback host)",
                 )
             }
             Credential::Password { username, .. } if username.contains(char::is_control) => {

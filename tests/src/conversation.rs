@@ -1,8 +1,8 @@
 //! One client and a scripted peer, in virtual time: for tests that say byte by byte what goes over the wire.
 
 use respass::{
-    Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause, FetchedToken, Instant, Notice,
-    Now, Output, Secret, SourceOutput, TokenSource, UnixTime,
+    Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause, FetchedToken,
+    Instant, Notice, Now, Output, Secret, SourceOutput, TokenSource, UnixTime,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,10 +46,22 @@ pub struct Conversation {
 impl Conversation {
     /// A client of that configuration that was not called yet.
     pub fn new(config: Config) -> Conversation {
-        let now = Now { monotonic: Instant::from_micros(1_000_000), unix: UnixTime::from_secs(EPOCH.cast_signed()) };
+        let now = Now {
+            monotonic: Instant::from_micros(1_000_000),
+            unix: UnixTime::from_secs(EPOCH.cast_signed()),
+        };
         let client = Client::new(config, [7; 32], now).expect("a working configuration");
         let source = TokenSource::new([8; 32], now);
-        Conversation { client, source, conn: None, outcomes: vec![], notices: vec![], closed: vec![], fetches: 0, now }
+        Conversation {
+            client,
+            source,
+            conn: None,
+            outcomes: vec![],
+            notices: vec![],
+            closed: vec![],
+            fetches: 0,
+            now,
+        }
     }
 
     /// A client that needs no login, already connected and set up.
@@ -171,8 +183,12 @@ impl Conversation {
     pub fn give(&mut self, text: String) {
         assert!(self.fetches > 0, "nobody asked for a token");
         self.fetches -= 1;
-        let token =
-            FetchedToken { text: Secret::new(text.into_bytes()), expires_on: None, expires_in: None, refresh_on: None };
+        let token = FetchedToken {
+            text: Secret::new(text.into_bytes()),
+            expires_on: None,
+            expires_in: None,
+            refresh_on: None,
+        };
         self.source.handle_fetched(token, self.now);
         self.pump();
     }

@@ -25,14 +25,17 @@ fn no_module_of_the_core_uses_one_above_it() {
     let mut seen = 0;
     for path in tree::files(&source, &[".rs"]) {
         let relative = path.strip_prefix(&source).expect("below the folder");
-        let module = relative.components().next().expect("a file").as_os_str().to_string_lossy().replace(".rs", "");
+        let module =
+            relative.components().next().expect("a file").as_os_str().to_string_lossy().replace(".rs", "");
         if module == "lib" {
             continue;
         }
-        let layer = layer_of(&module).unwrap_or_else(|| panic!("{module} has no place in the list of layers"));
+        let layer =
+            layer_of(&module).unwrap_or_else(|| panic!("{module} has no place in the list of layers"));
         for used in uses(&fs::read_to_string(&path).expect("a readable file")) {
             seen += 1;
-            let below = layer_of(&used).unwrap_or_else(|| panic!("{}: uses crate::{used}", relative.display()));
+            let below =
+                layer_of(&used).unwrap_or_else(|| panic!("{}: uses crate::{used}", relative.display()));
             assert!(
                 used == module || below < layer,
                 "{}: `{module}` (layer {layer}) uses `{used}` (layer {below})",
@@ -56,6 +59,9 @@ fn uses(text: &str) -> Vec<String> {
 
 #[test]
 fn an_upward_use_would_be_found() {
-    assert_eq!(uses("use crate::client::Client; // crate::no\nlet x = crate::time::Now;"), ["client", "time"]);
+    assert_eq!(
+        uses("use crate::client::Client; // crate::no\nlet x = crate::time::Now;"),
+        ["client", "time"]
+    );
     assert!(layer_of("connection") > layer_of("auth") && layer_of("client") > layer_of("config"));
 }

@@ -60,7 +60,8 @@ fn where_hello_is_refused_auth_and_resp2_follow_on_the_same_connection() {
 
 #[test]
 fn only_ok_to_auth_is_success() {
-    for answer in ["+QUEUED\r\n", "+ok\r\n", ":1\r\n", "_\r\n", "$2\r\nOK\r\n", "*0\r\n", "-WRONGPASS no\r\n"] {
+    for answer in ["+QUEUED\r\n", "+ok\r\n", ":1\r\n", "_\r\n", "$2\r\nOK\r\n", "*0\r\n", "-WRONGPASS no\r\n"]
+    {
         let mut talk = start(Conversation::with_password("alice", "pw"));
         let id = talk.submit("SET k v");
         talk.connect();

@@ -196,7 +196,9 @@ fn a_command_refused_inside_a_transaction_is_named_and_nothing_ran() {
     let unit = talk.submit_transaction(&["INCR h", "NOPE x"]);
     let after = talk.submit("GET b");
     talk.sent();
-    talk.receive("+OK\r\n+QUEUED\r\n-ERR unknown command 'NOPE'\r\n-EXECABORT Transaction discarded\r\n$1\r\nb\r\n");
+    talk.receive(
+        "+OK\r\n+QUEUED\r\n-ERR unknown command 'NOPE'\r\n-EXECABORT Transaction discarded\r\n$1\r\nb\r\n",
+    );
     let error = talk.failure(unit);
     assert_eq!((error.code, error.outcome), (ErrorCode::ExecAbort, Outcome::Refused));
     assert!(error.text.contains("command 2") && error.text.contains("unknown command 'NOPE'"), "{error}");
@@ -253,7 +255,10 @@ fn a_full_queue_refuses_at_once_and_an_empty_one_takes_a_large_command() {
     let refused = talk.client.submit(Command::new(&arguments), talk.now()).expect_err("full");
     assert_eq!(refused.code, ErrorCode::QueueFull);
     talk.sent();
-    assert_eq!(talk.client.submit(Command::new(&arguments), talk.now()).expect_err("in flight").code, ErrorCode::QueueFull);
+    assert_eq!(
+        talk.client.submit(Command::new(&arguments), talk.now()).expect_err("in flight").code,
+        ErrorCode::QueueFull
+    );
     talk.receive("+OK\r\n");
     assert_eq!(talk.reply(large), "OK");
     talk.submit("GET k");
@@ -295,11 +300,17 @@ fn after_close_everything_is_answered_and_nothing_follows() {
     let now = talk.now();
     talk.client.close(now);
     talk.pump();
-    assert_eq!((talk.failure(left).code, talk.failure(left).outcome), (ErrorCode::Closed, Outcome::Indeterminate));
+    assert_eq!(
+        (talk.failure(left).code, talk.failure(left).outcome),
+        (ErrorCode::Closed, Outcome::Indeterminate)
+    );
     assert_eq!(talk.failure(queued).outcome, Outcome::NotSent);
     assert_eq!(talk.closed.len(), 1);
     let arguments: [&[u8]; 1] = [b"PING"];
-    assert_eq!(talk.client.submit(Command::new(&arguments), now).expect_err("closed").code, ErrorCode::Closed);
+    assert_eq!(
+        talk.client.submit(Command::new(&arguments), now).expect_err("closed").code,
+        ErrorCode::Closed
+    );
     talk.client.close(now);
     talk.advance(Duration::from_secs(100));
     assert!(talk.client.poll_output().is_none() && talk.client.poll_timeout(now).is_none());

@@ -4,7 +4,7 @@
 use respass::resp::{DecodeLimits, Decoder, Node};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counts per thread, so that tests beside each other do not disturb the figures.
 struct Counting;
@@ -187,12 +187,28 @@ fn attributes(count: usize) -> Vec<u8> {
     [b"|1\r\n+ttl\r\n:3600\r\n".repeat(count).as_slice(), b"+OK\r\n"].concat()
 }
 
+/// 32 times the size costs 32 times as much where work is linear, and 1,024 times where it is quadratic. Between them
+/// lies room for caches and fresh pages; for other programs on the machine there are more attempts.
+#[track_caller]
+fn assert_linear(name: &str, size: usize, time: impl Fn(usize) -> Duration) {
+    let fastest = |size: usize| (0..3).map(|_| time(size)).min().unwrap_or_default();
+    let mut attempts = Vec::new();
+    for _ in 0..6 {
+        let (short, long) = (fastest(size), fastest(32 * size));
+        if long <= short * 32 * 8 {
+            return;
+        }
+        attempts.push((short, long));
+    }
+    panic!("{name}: time for a size, and for 32 times the size: {attempts:?}");
+}
+
 /// A line's end is looked for by the fastest instructions there are, so it takes a long line to see a byte looked at
 /// twice.
 #[test]
 fn a_dripping_line_is_scanned_once() {
     let limits = DecodeLimits { line_len_max: usize::MAX, ..DecodeLimits::default() };
-    let time = |len: usize| {
+    assert_linear("line, reads of 32", 256 * KIB, |len| {
         let mut decoder = Decoder::new(limits);
         decoder.receive(b"+");
         let start = Instant::now();
@@ -201,18 +217,14 @@ fn a_dripping_line_is_scanned_once() {
             assert_eq!(decoder.next_frame(), Ok(None));
         }
         start.elapsed()
-    };
-    let (short, long) = (time(256 * KIB), time(32 * 256 * KIB));
-    assert!(long <= short * 32 * 8, "{short:?} and, 32 times the size, {long:?}");
+    });
 }
 
-/// 32 times the reply costs 32 times as much where work is linear, and 1,024 times where it is quadratic. Between
-/// them lies room for caches, fresh pages and a busy machine.
 #[test]
 fn work_is_linear() {
     type Make = fn(usize) -> Vec<u8>;
     let cases: [(&str, Make, usize, usize); 7] = [
-        ("bulk, reads of 64", one_bulk, 64 * KIB, 64),
+        ("bulk, reads of 64", one_bulk, 128 * KIB, 64),
         ("array, 16 KiB reads", array_of_bulks, 20_000, 16 * KIB),
         ("array, reads of 1", array_of_bulks, 1_000, 1),
         ("array, reads of 7", array_of_bulks, 3_000, 7),
@@ -221,15 +233,11 @@ fn work_is_linear() {
         ("attributes in front, reads of 5", attributes, 1_000, 5),
     ];
     for (name, make, size, read_len) in cases {
-        let time = |stream: &[u8]| {
-            let once = || {
-                let start = Instant::now();
-                feed(stream, read_len);
-                start.elapsed()
-            };
-            (0..3).map(|_| once()).min().unwrap_or_default()
-        };
-        let (short, long) = (time(&make(size)), time(&make(32 * size)));
-        assert!(long <= short * 32 * 8, "{name}: {short:?} and, 32 times the size, {long:?}");
+        assert_linear(name, size, |size| {
+            let stream = make(size);
+            let start = Instant::now();
+            feed(&stream, read_len);
+            start.elapsed()
+        });
     }
 }

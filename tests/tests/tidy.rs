@@ -38,7 +38,10 @@ fn no_line_is_wider_than_120_columns() {
 fn no_module_has_a_name_that_says_nothing() {
     each_source(&tree::root(), |name, _| {
         let stem = Path::new(name).file_stem().expect("a name").to_string_lossy().to_lowercase();
-        for banned in ["util", "utils", "helper", "helpers", "common", "misc", "manager", "handler", "data", "info", "context"] {
+        for banned in [
+            "util", "utils", "helper", "helpers", "common", "misc", "manager", "handler", "data", "info",
+            "context",
+        ] {
             assert_ne!(stem, banned, "{name}");
         }
     });
