@@ -1,0 +1,77 @@
+# Every task is one target. `make test` is what CI runs; `make demo` shows the main job.
+
+PYTHON ?= python3
+WORK := $(CURDIR)/.work
+VENV := $(WORK)/venv
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
+EMULATOR := $(TARGET)/debug/respass-emulator
+export RESPASS_EMULATOR = $(EMULATOR)
+DEMO_SECONDS ?= 40
+SEEDS ?= 200
+FROM ?= 1
+SECONDS ?= 60
+
+.PHONY: demo test lint test-rust test-python test-node simulate fuzz bench wheel emulator prepare clean
+
+demo: prepare emulator $(VENV)/.installed
+	DEMO_SECONDS=$(DEMO_SECONDS) $(VENV)/bin/python demo/demo.py
+
+test: prepare lint test-rust test-python test-node
+	DEMO_SECONDS=25 $(VENV)/bin/python demo/demo.py
+	@echo "all tests passed"
+
+lint: prepare
+	cargo fmt --all --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet -p respass-python -p respass-node -p respass-bench --all-targets -- -D warnings
+
+test-rust: prepare emulator
+	cargo test --no-fail-fast
+
+test-python: emulator $(VENV)/.installed
+	$(VENV)/bin/python -m pytest bindings-python/tests -q
+
+test-node: emulator
+	cd bindings-node && npm test
+
+# The wheel, built and installed as a user would, into an environment of its own.
+wheel: prepare $(WORK)/build/.ready
+	rm -f dist/respass-*.whl
+	$(WORK)/build/bin/maturin build --quiet --release --locked --manifest-path bindings-python/Cargo.toml --out dist
+	@ls -l dist/*.whl
+
+$(WORK)/build/.ready:
+	$(PYTHON) -m venv $(WORK)/build
+	$(WORK)/build/bin/pip install --quiet 'maturin>=1.9,<2'
+	touch $@
+
+WHEEL_SOURCES := $(shell find core/src bindings-python/src bindings-python/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
+	Cargo.lock core/Cargo.toml bindings-python/Cargo.toml bindings-python/pyproject.toml bindings-python/tests/requirements.txt
+
+$(VENV)/.installed: $(WHEEL_SOURCES)
+	$(MAKE) wheel
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet -r bindings-python/tests/requirements.txt
+	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps dist/respass-*.whl
+	touch $@
+
+emulator: prepare
+	cargo build --quiet -p respass-emulator
+
+prepare:
+	@scripts/prepare.sh
+
+# n simulated fleets, from seed FROM on; a failing seed is printed with the command that replays it.
+simulate:
+	SEEDS=$(SEEDS) FROM=$(FROM) cargo test --release --quiet -p respass-tests --test simulation \
+		random_fleets -- --nocapture
+
+# The mutation loops, each for SECONDS.
+fuzz:
+	FUZZ_SECONDS=$(SECONDS) cargo test --release --quiet -p respass-tests --test resp_mutation -- --nocapture
+
+bench: prepare $(VENV)/.installed
+	bench/run.sh
+
+clean:
+	rm -rf $(WORK) dist target bindings-node/*.node
