@@ -25,7 +25,7 @@ class Count:
             "commands": self.commands,
             "errors": self.errors,
             "last_error": self.last_error,
-            "reauthentications": status.reauth_count,
-            "token_seconds_left": status.expires_at and status.expires_at - time.time(),
+            "reauthentications": status["reauth_count"],
+            "token_seconds_left": status["expires_at"] and status["expires_at"] - time.time(),
         }
         print(json.dumps(line), flush=True)

@@ -364,8 +364,8 @@ impl Client {
 }
 
 /// A larger spare is given back to the allocator.
-const SPARE_LEN_MAX: usize = 1 << 20;
-const SPARE_NODES_MAX: usize = 1 << 16;
+const SPARE_LEN_MAX: usize = 4 << 20;
+const SPARE_NODES_MAX: usize = 1 << 18;
 
 fn outcome_of(removed: Removed) -> Outcome {
     match removed {
