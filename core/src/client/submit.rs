@@ -2,7 +2,7 @@
 
 use super::{Client, Now};
 use crate::command::{Batch, Command, CommandId, CommandIds, Refusal, refusal};
-use crate::error::{ErrorCode, SubmitError};
+use crate::error::{ErrorCode, Outcome, SubmitError};
 use std::time::Duration;
 
 impl Client {
@@ -40,6 +40,26 @@ impl Client {
             let id = self.next_id();
             self.node.queue.push(id, deadline, arguments);
             count += 1;
+        }
+        self.settle(monotonic);
+        Ok(CommandIds { first, count })
+    }
+
+    /// Accepts what several callers submitted in one turn: commands that have nothing to do with each other. Each gets
+    /// an id; one that cannot be sent fails by itself. Only blocks that do not fit each other are refused.
+    pub fn submit_each(&mut self, bytes: &[u8], lengths: &[u32], now: Now) -> Result<CommandIds, SubmitError> {
+        let batch = Batch::new(bytes, lengths).ok_or_else(malformed)?;
+        let monotonic = self.observe(now);
+        let deadline = self.deadline(None, monotonic);
+        let first = CommandId(self.latest_command + 1);
+        let mut count = 0;
+        for arguments in batch.commands() {
+            let id = self.next_id();
+            count += 1;
+            match self.check(arguments).and_then(|len| self.admit(len)) {
+                Ok(()) => self.node.queue.push(id, deadline, arguments),
+                Err(error) => self.fail(id, error.code, Outcome::NotSent, &error.text),
+            }
         }
         self.settle(monotonic);
         Ok(CommandIds { first, count })
