@@ -117,6 +117,19 @@ fn a_refused_re_authentication_is_repeated() {
 }
 
 #[test]
+fn a_token_that_comes_while_another_is_being_validated_is_presented_next() {
+    let mut talk = logged_in();
+    until_question(&mut talk);
+    let token = talk.give_token(2, 3600);
+    let nonce = expect_pair(&talk.sent_commands(), &token);
+    talk.fetches += 1;
+    let newer = talk.give_token(3, 3700);
+    assert_eq!(talk.sent(), "", "one at a time");
+    talk.receive(&format!("+OK\r\n${}\r\n{nonce}\r\n", nonce.len()));
+    expect_pair(&talk.sent_commands(), &newer);
+}
+
+#[test]
 fn the_same_token_again_is_not_sent_again() {
     let mut talk = Conversation::new(Conversation::with_tokens());
     talk.client.connect(talk.now());

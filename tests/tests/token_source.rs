@@ -234,4 +234,13 @@ fn a_suspend_is_followed_by_a_question_at_once() {
     bench.now.unix = bench.now.unix + Duration::from_secs(1000);
     bench.advance(Duration::from_secs(1));
     assert_eq!(bench.fetches, 2);
+    assert!(bench.request(0).is_some());
+}
+
+#[test]
+fn a_token_that_ended_during_a_suspend_is_not_handed_out() {
+    let mut bench = Bench::with_token(3600);
+    bench.now.unix = bench.now.unix + Duration::from_secs(7200);
+    bench.advance(Duration::from_secs(1));
+    assert!(bench.request(0).is_none());
 }
