@@ -54,7 +54,7 @@ fn a_new_token_is_presented_with_a_nonce_behind_it() {
 fn it_goes_ahead_of_commands_that_have_not_left_and_never_into_a_transaction() {
     let mut talk = logged_in();
     until_question(&mut talk);
-    let value = "x".repeat(100_000);
+    let value = "x".repeat(300_000);
     let unit = talk.submit_transaction(&[&format!("SET k {value}"), "GET k"]);
     let (conn, now) = (talk.conn.expect("a connection"), talk.now());
     let first = talk.client.take_transmit(conn, now);
@@ -158,6 +158,26 @@ fn commands_behind_a_slow_validation_get_the_time_that_it_took() {
     assert_eq!(talk.outcome(id), None);
     talk.receive(&format!("${}\r\n{nonce}\r\n$1\r\nv\r\n", nonce.len()));
     assert_eq!(talk.reply(id), "v");
+}
+
+#[test]
+fn a_command_that_outlives_the_token_is_ended_with_it() {
+    let mut talk = logged_in();
+    until_question(&mut talk);
+    let end = talk.client.auth_status().expires_at.expect("a token");
+    while end.since(talk.now().monotonic) > Duration::from_secs(40) {
+        talk.advance(Duration::from_secs(1));
+        answer_pings(&mut talk);
+    }
+    let arguments: [&[u8]; 2] = [b"GET", b"slow"];
+    let command = respass::Command::new(&arguments).timeout(Duration::from_secs(600));
+    let id = talk.client.submit(command, talk.now()).expect("accepted");
+    talk.sent();
+    talk.advance_slowly(Duration::from_secs(39));
+    assert_eq!(talk.outcome(id), None, "its reply may still come");
+    talk.advance_slowly(Duration::from_secs(2));
+    assert_eq!(talk.failure(id).outcome, Outcome::Indeterminate);
+    assert_eq!(talk.closed.len(), 1);
 }
 
 #[test]

@@ -204,8 +204,6 @@ impl Client {
             Arrival::New => {
                 self.is_token_requested = false;
                 self.node.reauth_at = None;
-                // The new token deserves an attempt at once, whatever became of those before.
-                self.node.retry_at = self.node.retry_at.min(now);
                 self.offer_token(now);
             }
             Arrival::Known => {
