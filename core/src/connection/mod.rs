@@ -290,9 +290,10 @@ impl Connection {
         if matches!(self.reauth, Some(ReAuth::Due(_))) {
             // The safe boundary is the end of the command that has left in part, ahead of all others.
             self.seal_commands(queue, queue.rest_of_first().min(room));
-            if !queue.is_mid_command() {
-                self.write_reauth(now, rng);
+            if queue.is_mid_command() {
+                return self.flush_scratch(events);
             }
+            self.write_reauth(now, rng);
         }
         let room = if self.phase == Phase::Ready { room } else { queue.rest_of_first().min(room) };
         self.seal_commands(queue, room);
