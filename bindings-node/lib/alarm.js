@@ -1,0 +1,36 @@
+// One timer per machine. Waking too early is allowed, so a later moment never costs a new timer.
+import { monotonic } from './native.js';
+
+/** The longest wait that a timer takes. */
+const WAIT_MS_MAX = 0x7fffffff;
+
+export class Alarm {
+  #fire;
+  #timer;
+  #at = Infinity;
+  #keepsAlive;
+
+  /** `keepsAlive`: whether the process waits for it. */
+  constructor(fire, { keepsAlive }) {
+    this.#fire = fire;
+    this.#keepsAlive = keepsAlive;
+  }
+
+  /** Fires at this moment of the monotonic clock (in microseconds), or earlier. */
+  set(at) {
+    if (at >= this.#at) return;
+    clearTimeout(this.#timer);
+    this.#at = at;
+    const wait = Math.min(Math.max(Math.ceil((at - monotonic()) / 1e3), 0), WAIT_MS_MAX);
+    this.#timer = setTimeout(() => {
+      this.#at = Infinity;
+      this.#fire();
+    }, wait);
+    if (!this.#keepsAlive) this.#timer.unref();
+  }
+
+  clear() {
+    clearTimeout(this.#timer);
+    this.#at = Infinity;
+  }
+}

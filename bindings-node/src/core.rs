@@ -1,0 +1,284 @@
+//! The client: facts in, outputs out.
+
+use crate::now;
+use crate::settings::Settings;
+use crate::source::{News, Token, seed_of};
+use crate::window::{self, Register};
+use napi::Env;
+use napi::bindgen_prelude::BufferSlice;
+use napi_derive::napi;
+use respass::{Client, CommandId, ConnId, DisconnectCause, Notice, Output, ReplyBatch, SubmitError};
+
+/// What `Core.poll` found. Mirrored in `lib/replies.js`.
+#[derive(Clone, Copy)]
+enum Kind {
+    None = 0,
+    Connect = 1,
+    Disconnect = 2,
+    Transmit = 3,
+    TokenNeeded = 4,
+    Replies = 5,
+    Failed = 6,
+    Notice = 7,
+    /// The window is too small for the replies that wait: poll again with a larger one.
+    Grow = 8,
+}
+
+/// What `poll` found, where that is more than a number.
+#[napi(object, object_from_js = false)]
+#[derive(Default)]
+pub struct Detail {
+    /// A host, a cause, a server's text; the name of a notice.
+    pub text: String,
+    /// What a notice tells.
+    pub name: String,
+    /// A port or an error's number.
+    pub code: u32,
+    /// What became of a command.
+    pub outcome: u32,
+}
+
+/// A Redis client without sockets, clocks and threads.
+#[napi]
+pub struct Core {
+    client: Client,
+    detail: Detail,
+    /// Replies that the window had no room for.
+    waiting: Option<ReplyBatch>,
+    /// Bytes that are handed over instead of copied.
+    bytes: Vec<u8>,
+}
+
+/// The part of a caller's buffer that is in use.
+fn used<T>(block: &[T], len: u32) -> &[T] {
+    block.get(..len as usize).unwrap_or(block)
+}
+
+#[napi]
+impl Core {
+    /// A core that connects when the first command is submitted.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(settings: Settings, seed: &[u8], monotonic_us: f64, unix_us: f64) -> napi::Result<Core> {
+        let client = Client::new(settings.into_config(), seed_of(seed)?, now(monotonic_us, unix_us))
+            .map_err(|error| napi::Error::from_reason(error.text))?;
+        Ok(Core { client, detail: Detail::default(), waiting: None, bytes: Vec::new() })
+    }
+
+    /// Connects without waiting for a command.
+    #[napi(catch_unwind)]
+    pub fn connect(&mut self, monotonic_us: f64, unix_us: f64) {
+        self.client.connect(now(monotonic_us, unix_us));
+    }
+
+    /// Accepts the commands of one turn; returns the first one's id. One that cannot be sent fails by itself. Where the
+    /// blocks do not fit each other: 0, and `detail` says why.
+    #[napi(catch_unwind)]
+    pub fn submit_each(
+        &mut self,
+        bytes: &[u8],
+        bytes_len: u32,
+        lengths: &[u32],
+        lengths_len: u32,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> f64 {
+        let (bytes, lengths) = (used(bytes, bytes_len), used(lengths, lengths_len));
+        let ids = self.client.submit_each(bytes, lengths, now(monotonic_us, unix_us));
+        self.accepted(ids.map(|ids| ids.first))
+    }
+
+    /// Accepts a transaction; returns its id, or 0 where it is refused, and `detail` says why.
+    #[napi(catch_unwind)]
+    pub fn submit_transaction(
+        &mut self,
+        bytes: &[u8],
+        bytes_len: u32,
+        lengths: &[u32],
+        lengths_len: u32,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> f64 {
+        let (bytes, lengths) = (used(bytes, bytes_len), used(lengths, lengths_len));
+        let id = self.client.submit_transaction(bytes, lengths, now(monotonic_us, unix_us));
+        self.accepted(id)
+    }
+
+    /// Gives up on a command.
+    #[napi(catch_unwind)]
+    pub fn cancel(&mut self, command: f64) {
+        self.client.cancel(CommandId::from_u64(command as u64));
+    }
+
+    /// Ends everything.
+    #[napi(catch_unwind)]
+    pub fn close(&mut self, monotonic_us: f64, unix_us: f64) {
+        self.client.close(now(monotonic_us, unix_us));
+    }
+
+    /// The socket that was asked for is connected.
+    #[napi(catch_unwind)]
+    pub fn connected(&mut self, conn: f64, monotonic_us: f64, unix_us: f64) {
+        self.client.handle_connected(ConnId::from_u64(conn as u64), now(monotonic_us, unix_us));
+    }
+
+    /// Bytes came in.
+    #[napi(catch_unwind)]
+    pub fn received(&mut self, conn: f64, bytes: &[u8], bytes_len: u32, monotonic_us: f64, unix_us: f64) {
+        let now = now(monotonic_us, unix_us);
+        self.client.handle_received(ConnId::from_u64(conn as u64), used(bytes, bytes_len), now);
+    }
+
+    /// There is no socket any more, or none was made.
+    #[napi(catch_unwind)]
+    pub fn disconnected(
+        &mut self,
+        conn: f64,
+        was_connected: bool,
+        text: Option<String>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) {
+        let cause = match text {
+            Some(text) if was_connected => DisconnectCause::Broken(text),
+            None if was_connected => DisconnectCause::Closed,
+            text => DisconnectCause::ConnectFailed(text.unwrap_or_default()),
+        };
+        self.client.handle_disconnected(ConnId::from_u64(conn as u64), cause, now(monotonic_us, unix_us));
+    }
+
+    /// A source issued a token, or says that there is none.
+    #[napi(catch_unwind)]
+    pub fn token(&mut self, token: &Token, monotonic_us: f64, unix_us: f64) {
+        let now = now(monotonic_us, unix_us);
+        match &token.0 {
+            News::Issued(token) => self.client.handle_token(token, now),
+            News::Failed(failure) => self.client.handle_token_failed(failure, now),
+        }
+    }
+
+    /// Time has passed.
+    #[napi(catch_unwind)]
+    pub fn timeout(&mut self, monotonic_us: f64, unix_us: f64) {
+        self.client.handle_timeout(now(monotonic_us, unix_us));
+    }
+
+    /// Bytes to write; they count as transmitted. To be called until it is empty.
+    #[napi(catch_unwind)]
+    pub fn take_transmit<'env>(
+        &mut self,
+        env: &'env Env,
+        conn: f64,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> napi::Result<BufferSlice<'env>> {
+        let now = now(monotonic_us, unix_us);
+        BufferSlice::from_data(env, self.client.take_transmit(ConnId::from_u64(conn as u64), now))
+    }
+
+    /// As `takeTransmit`, but copies as much as there is room for; how much that was.
+    #[napi(catch_unwind)]
+    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
+        let (conn, now) = (ConnId::from_u64(conn as u64), now(monotonic_us, unix_us));
+        let bytes = self.client.transmit(conn, now);
+        let len = bytes.len().min(into.len());
+        if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
+            into.copy_from_slice(bytes);
+        }
+        self.client.handle_transmitted(conn, len, now);
+        len as u32
+    }
+
+    /// The next output: a number that says what it is, and its particulars in the window's registers.
+    #[napi(catch_unwind)]
+    pub fn poll(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
+        let window: &mut [u8] = &mut window;
+        let (kind, id) = match self.waiting.take() {
+            Some(batch) => (self.show(batch, window), 0),
+            None => self.next(window),
+        };
+        window::set(window, Register::Id, id as f64);
+        if matches!(kind, Kind::None) {
+            let wakeup = self.client.poll_timeout(now(monotonic_us, unix_us));
+            let at = wakeup.map_or(f64::INFINITY, |wakeup| wakeup.at.as_micros() as f64);
+            window::set(window, Register::Wakeup, at);
+        }
+        kind as u32
+    }
+
+    /// What `poll` found, where that is more than a number.
+    #[napi(catch_unwind)]
+    pub fn detail(&mut self) -> Detail {
+        std::mem::take(&mut self.detail)
+    }
+
+    /// Bytes that `poll` found: a long block of replies, or the last bytes of a connection.
+    #[napi(catch_unwind)]
+    pub fn take_bytes<'env>(&mut self, env: &'env Env) -> napi::Result<BufferSlice<'env>> {
+        BufferSlice::from_data(env, std::mem::take(&mut self.bytes))
+    }
+
+    fn accepted(&mut self, id: Result<CommandId, SubmitError>) -> f64 {
+        match id {
+            Ok(id) => id.as_u64() as f64,
+            Err(error) => {
+                let code = (error.code as u16).into();
+                self.detail = Detail { text: error.text, code, ..Detail::default() };
+                0.0
+            }
+        }
+    }
+
+    fn next(&mut self, window: &mut [u8]) -> (Kind, u64) {
+        match self.client.poll_output() {
+            None => (Kind::None, 0),
+            Some(Output::Replies(batch)) => (self.show(batch, window), 0),
+            Some(Output::Transmit { conn }) => (Kind::Transmit, conn.as_u64()),
+            Some(Output::Connect { conn, host, port }) => {
+                self.detail = Detail { text: host, code: port.into(), ..Detail::default() };
+                (Kind::Connect, conn.as_u64())
+            }
+            Some(Output::Disconnect { conn, last_bytes }) => {
+                self.bytes = last_bytes;
+                (Kind::Disconnect, conn.as_u64())
+            }
+            Some(Output::TokenNeeded { newer_than }) => (Kind::TokenNeeded, newer_than),
+            Some(Output::Failed { command, error }) => {
+                let (code, outcome) = ((error.code as u16).into(), error.outcome as u32);
+                self.detail = Detail { text: error.text, code, outcome, ..Detail::default() };
+                (Kind::Failed, command.as_u64())
+            }
+            Some(Output::Notice(notice)) => {
+                let (name, text) = of_notice(notice);
+                self.detail = Detail { name: name.to_owned(), text, ..Detail::default() };
+                (Kind::Notice, 0)
+            }
+            Some(_) => (Kind::Notice, 0),
+        }
+    }
+
+    fn show(&mut self, mut batch: ReplyBatch, window: &mut [u8]) -> Kind {
+        if !window::fill(window, &batch) {
+            self.waiting = Some(batch);
+            return Kind::Grow;
+        }
+        if window::is_long(&batch) {
+            self.bytes = std::mem::take(&mut batch.bytes);
+        }
+        self.client.recycle(batch);
+        Kind::Replies
+    }
+}
+
+fn of_notice(notice: Notice) -> (&'static str, String) {
+    match notice {
+        Notice::Ready { .. } => ("ready", String::new()),
+        Notice::ConnectionLost { cause, .. } => ("connectionLost", cause),
+        Notice::LoginRefused { refusal, .. } => ("loginRefused", refusal.text),
+        Notice::ReAuthenticated { .. } => ("reAuthenticated", String::new()),
+        Notice::ReAuthRefused { refusal, .. } => ("reAuthRefused", refusal.text),
+        Notice::ClockIsWrong { .. } => ("clockIsWrong", String::new()),
+        Notice::ClockJumped { ahead } => ("clockJumped", format!("{ahead:?}")),
+        Notice::IdentityChanged => ("identityChanged", String::new()),
+        other => ("other", format!("{other:?}")),
+    }
+}

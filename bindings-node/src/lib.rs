@@ -1,0 +1,21 @@
+//! The core for Node: synchronous methods over owned buffers. Sockets, timers and credentials are JavaScript's
+//! (`lib/`); what crosses here are batches.
+
+mod core;
+mod settings;
+mod source;
+mod window;
+
+use respass::{ErrorCode, Instant, Now, UnixTime};
+
+/// Both clocks, in microseconds: `performance.now()` and `Date.now()`, scaled.
+fn now(monotonic_us: f64, unix_us: f64) -> Now {
+    // A conversion from a float saturates: foreign numbers do no harm.
+    Now { monotonic: Instant::from_micros(monotonic_us as u64), unix: UnixTime::from_micros(unix_us as u64) }
+}
+
+/// The number of an error reply, by its text.
+#[napi_derive::napi(catch_unwind)]
+pub fn error_code_of(text: &[u8]) -> u32 {
+    (ErrorCode::of_reply(text) as u16).into()
+}

@@ -1,0 +1,81 @@
+//! Options as a JavaScript object.
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use respass::{Config, Credential, Secret, TlsConfig};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a core is made of. The core's `Config` has the meanings and defaults.
+#[napi(object, object_to_js = false)]
+pub struct Settings {
+    /// Name or address of the server.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// TLS, where given.
+    pub tls: Option<TlsSettings>,
+    /// Login with a password, or user name of a token login.
+    pub username: Option<String>,
+    /// Login with a password.
+    pub password: Option<String>,
+    /// Login with tokens.
+    pub token: Option<bool>,
+    /// Lets a token travel without TLS, to a loopback host only.
+    pub allow_plaintext_token: Option<bool>,
+    /// Shown in CLIENT LIST.
+    pub client_name: Option<String>,
+    /// Selected after login.
+    pub database: Option<u32>,
+    /// How long a reply may take.
+    pub command_timeout_ms: Option<u32>,
+    /// How long TCP may take to connect.
+    pub connect_timeout_ms: Option<u32>,
+}
+
+/// Whom to trust, and what to show.
+#[napi(object, object_to_js = false)]
+pub struct TlsSettings {
+    /// Certificate authorities in PEM, instead of the built-in ones.
+    pub ca: Option<Uint8Array>,
+    /// Certificate chain and private key in PEM.
+    pub cert: Option<Uint8Array>,
+    /// See `cert`.
+    pub key: Option<Uint8Array>,
+    /// The name to verify instead of the host's.
+    pub servername: Option<String>,
+}
+
+impl Settings {
+    pub(crate) fn into_config(self) -> Config {
+        let mut config = Config::new(self.host, self.port);
+        config.tls = self.tls.map(TlsSettings::into_config);
+        config.credential = match (self.token, self.username, self.password) {
+            (Some(true), username, _) => Credential::Token { username },
+            (_, None, None) => Credential::None,
+            (_, username, password) => Credential::Password {
+                username: username.unwrap_or_default(),
+                password: Arc::new(Secret::new(password.unwrap_or_default().into_bytes())),
+            },
+        };
+        config.allow_plaintext_token = self.allow_plaintext_token.unwrap_or(false);
+        config.client_name = self.client_name.unwrap_or_default();
+        config.database = self.database.unwrap_or(0);
+        let duration = |ms: u32| Duration::from_millis(ms.into());
+        let timeouts = &mut config.timeouts;
+        timeouts.command = self.command_timeout_ms.map_or(timeouts.command, duration);
+        timeouts.connect = self.connect_timeout_ms.map_or(timeouts.connect, duration);
+        config
+    }
+}
+
+impl TlsSettings {
+    fn into_config(self) -> TlsConfig {
+        TlsConfig {
+            builtin_roots: self.ca.is_none(),
+            ca_pem: self.ca.iter().map(|pem| pem.to_vec()).collect(),
+            client_pem: self.cert.zip(self.key).map(|(cert, key)| (cert.to_vec(), key.to_vec())),
+            server_name: self.servername,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Replies as JavaScript reads them: one block of memory that it owns and this side fills.
+//!
+//! ```text
+//! 8 numbers (f64)      what REGISTER_… name
+//! answers, 16 bytes    command id (f64), index of its first node (f64)
+//! nodes, 16 bytes      the tape as it is
+//! bytes                what the nodes point into, unless it is too long: then `takeBytes` hands it over
+//! ```
+
+use respass::ReplyBatch;
+use respass::resp::Node;
+
+/// Numbers at the front of the window. Mirrored in `lib/replies.js`.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Register {
+    /// A connection, a command or a generation.
+    Id = 0,
+    /// Number of answers.
+    Answers = 1,
+    /// Where the tape begins, in bytes.
+    NodesAt = 2,
+    /// Where the block begins, in bytes; 0 where `takeBytes` has it.
+    BytesAt = 3,
+    /// Length of the block.
+    BytesLen = 4,
+    /// Whether every byte of the block is ASCII.
+    IsAscii = 5,
+    /// How long the window must be for the batch that waits.
+    Needed = 6,
+    /// When `timeout` wants to be called, in microseconds; infinity where it does not.
+    Wakeup = 7,
+}
+
+const HEADER_LEN: usize = 64;
+const ENTRY_LEN: usize = 16;
+
+/// A longer block is handed over instead of copied.
+const COPY_LEN_MAX: usize = 256 << 10;
+
+pub(crate) fn set(window: &mut [u8], register: Register, value: f64) {
+    let start = register as usize * 8;
+    if let Some(place) = window.get_mut(start..start + 8) {
+        place.copy_from_slice(&value.to_ne_bytes());
+    }
+}
+
+/// Whether `takeBytes` hands over this batch's block.
+pub(crate) fn is_long(batch: &ReplyBatch) -> bool {
+    batch.bytes.len() > COPY_LEN_MAX
+}
+
+/// Lays the batch out in the window; whether there was room.
+pub(crate) fn fill(window: &mut [u8], batch: &ReplyBatch) -> bool {
+    let nodes_at = HEADER_LEN + batch.answers.len() * ENTRY_LEN;
+    let bytes_at = nodes_at + batch.nodes.len() * ENTRY_LEN;
+    let needed = if is_long(batch) { bytes_at } else { bytes_at + batch.bytes.len() };
+    set(window, Register::Needed, needed as f64);
+    if window.len() < needed {
+        return false;
+    }
+    set(window, Register::Answers, batch.answers.len() as f64);
+    set(window, Register::NodesAt, nodes_at as f64);
+    set(window, Register::BytesAt, if is_long(batch) { 0.0 } else { bytes_at as f64 });
+    set(window, Register::BytesLen, batch.bytes.len() as f64);
+    set(window, Register::IsAscii, f64::from(u8::from(batch.bytes.is_ascii())));
+    let (answers, nodes) = window.split_at_mut(nodes_at);
+    let answers = answers.get_mut(HEADER_LEN..).unwrap_or_default();
+    for (place, answer) in answers.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(&batch.answers) {
+        // Both stay below 2^53.
+        let entry = [answer.command.as_u64() as f64, answer.node as f64];
+        *place = pair(entry.map(f64::to_ne_bytes));
+    }
+    let (nodes, bytes) = nodes.split_at_mut(bytes_at - nodes_at);
+    for (place, node) in nodes.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(&batch.nodes) {
+        *place = entry_of(node);
+    }
+    if let Some(place) = bytes.get_mut(..batch.bytes.len()).filter(|_| !is_long(batch)) {
+        place.copy_from_slice(&batch.bytes);
+    }
+    true
+}
+
+/// A node as two words of 64 bits; JavaScript reads them as four of 32.
+fn entry_of(node: &Node) -> [u8; ENTRY_LEN] {
+    let first = u64::from(node.kind as u8) | u64::from(node.count) << 32;
+    pair([first, node.value].map(u64::to_le_bytes))
+}
+
+fn pair([first, second]: [[u8; 8]; 2]) -> [u8; ENTRY_LEN] {
+    let mut entry = [0; ENTRY_LEN];
+    let (start, end) = entry.split_at_mut(8);
+    start.copy_from_slice(&first);
+    end.copy_from_slice(&second);
+    entry
+}

@@ -1,0 +1,215 @@
+//! A configuration, grown by setters.
+
+use crate::ResultCode;
+use crate::handle::{self, Failure, Guarded, place};
+use crate::input::Timer;
+use crate::output::Slice;
+use respass_core::{Credential, Secret, Timeouts, TlsConfig};
+use std::ffi::c_char;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a core reaches its server and who it is there.
+#[derive(Debug)]
+pub struct Config(pub(crate) Guarded<respass_core::Config>);
+
+fn set(
+    config: Option<&mut Config>,
+    body: impl FnOnce(&mut respass_core::Config) -> Result<(), Failure>,
+) -> ResultCode {
+    config.map_or_else(|| Failure::null().code, |config| config.0.call(body))
+}
+
+/// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
+/// `respass_core_new`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_new(
+    host: *const c_char,
+    host_len: usize,
+    port: u16,
+    config: Option<&mut MaybeUninit<*mut Config>>,
+) -> ResultCode {
+    handle::make(|| {
+        let place = place(config)?;
+        let value = respass_core::Config::new(text!(host, host_len)?, port);
+        place.write(Box::into_raw(Box::new(Config(Guarded::new(value)))));
+        Ok(())
+    })
+}
+
+/// Releases the configuration.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_free(config: Option<Box<Config>>) {
+    handle::free(config);
+}
+
+/// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_error_text(
+    config: Option<&Config>,
+    text: Option<&mut MaybeUninit<Slice>>,
+) -> ResultCode {
+    let Some(config) = config else { return Failure::null().code };
+    handle::make(|| {
+        place(text)?.write(Slice::of(config.0.error().as_bytes()));
+        Ok(())
+    })
+}
+
+/// TLS, with the public certificate authorities that are built in, verified by the host's name.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_tls(config: Option<&mut Config>) -> ResultCode {
+    set(config, |config| {
+        config.tls.get_or_insert_default();
+        Ok(())
+    })
+}
+
+/// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_add_ca(
+    config: Option<&mut Config>,
+    pem: *const c_char,
+    pem_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        let pem = bytes!(pem, pem_len)?.to_vec();
+        let tls = config.tls.get_or_insert_default();
+        tls.builtin_roots = false;
+        tls.ca_pem.push(pem);
+        Ok(())
+    })
+}
+
+/// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_set_client_certificate(
+    config: Option<&mut Config>,
+    chain_pem: *const c_char,
+    chain_len: usize,
+    key_pem: *const c_char,
+    key_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        let pair = (bytes!(chain_pem, chain_len)?.to_vec(), bytes!(key_pem, key_len)?.to_vec());
+        config.tls.get_or_insert_with(TlsConfig::default).client_pem = Some(pair);
+        Ok(())
+    })
+}
+
+/// TLS, verified by this name instead of the host's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_set_server_name(
+    config: Option<&mut Config>,
+    name: *const c_char,
+    name_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        let name = text!(name, name_len)?.to_owned();
+        config.tls.get_or_insert_default().server_name = Some(name);
+        Ok(())
+    })
+}
+
+/// Login with a fixed password; an empty user name stands for the default user.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_set_password(
+    config: Option<&mut Config>,
+    username: *const c_char,
+    username_len: usize,
+    password: *const c_char,
+    password_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        let username = text!(username, username_len)?.to_owned();
+        let password = Arc::new(Secret::new(bytes!(password, password_len)?.to_vec()));
+        config.credential = Credential::Password { username, password };
+        Ok(())
+    })
+}
+
+/// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_set_token(
+    config: Option<&mut Config>,
+    username: *const c_char,
+    username_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        let username = Some(text!(username, username_len)?.to_owned()).filter(|name| !name.is_empty());
+        config.credential = Credential::Token { username };
+        Ok(())
+    })
+}
+
+/// Lets a token travel without TLS, to a loopback host only. For tests.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_allow_plaintext_token(config: Option<&mut Config>) -> ResultCode {
+    set(config, |config| {
+        config.allow_plaintext_token = true;
+        Ok(())
+    })
+}
+
+/// The name shown in the server's CLIENT LIST.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_set_client_name(
+    config: Option<&mut Config>,
+    name: *const c_char,
+    name_len: usize,
+) -> ResultCode {
+    set(config, |config| {
+        config.client_name = text!(name, name_len)?.to_owned();
+        Ok(())
+    })
+}
+
+/// The database that is selected after login.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_database(config: Option<&mut Config>, database: u32) -> ResultCode {
+    set(config, |config| {
+        config.database = database;
+        Ok(())
+    })
+}
+
+/// Bytes of commands that may be queued and in flight; 64 MiB by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_queued_bytes_max(
+    config: Option<&mut Config>,
+    queued_bytes_max: usize,
+) -> ResultCode {
+    set(config, |config| {
+        config.limits.queued_bytes_max = queued_bytes_max;
+        Ok(())
+    })
+}
+
+/// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_timeout(
+    config: Option<&mut Config>,
+    timer: u32,
+    timeout_us: u64,
+) -> ResultCode {
+    set(config, |config| {
+        *timeout_of(&mut config.timeouts, timer)? = Duration::from_micros(timeout_us);
+        Ok(())
+    })
+}
+
+fn timeout_of(timeouts: &mut Timeouts, timer: u32) -> Result<&mut Duration, Failure> {
+    let places = [
+        (Timer::Command, &mut timeouts.command),
+        (Timer::Connect, &mut timeouts.connect),
+        (Timer::Login, &mut timeouts.login),
+        (Timer::Token, &mut timeouts.token),
+        (Timer::Idle, &mut timeouts.idle),
+        (Timer::KeepAlive, &mut timeouts.keep_alive),
+        (Timer::Silence, &mut timeouts.silence),
+        (Timer::ReconnectMax, &mut timeouts.reconnect_max),
+    ];
+    let place = places.into_iter().find(|(kind, _)| *kind as u32 == timer);
+    place.map(|(_, place)| place).ok_or_else(|| Failure::argument("there is no such timer"))
+}
