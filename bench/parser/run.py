@@ -16,11 +16,13 @@ import re
 import statistics
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from hiredis_sources import compile_with_hiredis  # noqa: E402  needs the path above
+
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WORK = TARGET / "bench-parser"
 CHUNK_LEN = 16 << 10
@@ -81,30 +83,12 @@ LINEAR = [
 LINEAR_MAX = 3.0
 
 
-def hiredis_sources():
-    if "HIREDIS" in os.environ:
-        return Path(os.environ["HIREDIS"])
-    found = sorted(WORK.glob("hiredis-*/vendor/hiredis"))
-    if not found:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "hiredis"]
-        subprocess.run([*command, "-d", WORK], check=True)
-        for archive in WORK.glob("hiredis-*.tar.gz"):
-            with tarfile.open(archive) as tar:
-                tar.extractall(WORK, filter="data")
-        found = sorted(WORK.glob("hiredis-*/vendor/hiredis"))
-    return found[-1]
-
-
 def build():
     """The two programs, ours first."""
     WORK.mkdir(parents=True, exist_ok=True)
     cargo = ["cargo", "build", "--release", "-p", "respass-bench", "--bin", "bench-parser"]
     subprocess.run(cargo, check=True, cwd=ROOT)
-    sources = hiredis_sources()
-    files = [sources / name for name in ("alloc.c", "async.c", "hiredis.c", "net.c", "read.c", "sds.c", "sockcompat.c")]
-    program = WORK / "hiredis"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-g", "-I", sources, "-o", program, HERE / "hiredis.c", *files],
-                   check=True)
+    program = compile_with_hiredis(WORK, HERE / "hiredis.c", WORK / "hiredis")
     return {"respass": TARGET / "release" / "bench-parser", "hiredis": program}
 
 

@@ -295,7 +295,10 @@ fn a_batch_has_consecutive_ids() {
 fn commands_of_several_callers_are_refused_one_by_one() {
     let mut talk = Conversation::ready();
     let now = talk.now();
-    let ids = talk.client.submit_each(b"GETaBLPOPk0GETb", &[2, 3, 1, 3, 5, 1, 1, 2, 3, 1], now).expect("well-formed");
+    let ids = talk
+        .client
+        .submit_each(b"GETaBLPOPk0GETb", &[2, 3, 1, 3, 5, 1, 1, 2, 3, 1], now)
+        .expect("well-formed");
     talk.pump();
     let ids: Vec<_> = ids.iter().collect();
     assert_eq!(talk.sent_commands(), ["GET a", "GET b"]);
@@ -303,7 +306,10 @@ fn commands_of_several_callers_are_refused_one_by_one() {
     assert_eq!(talk.failure(ids[1]).outcome, Outcome::NotSent);
     talk.receive("+1\r\n+2\r\n");
     assert_eq!((talk.reply(ids[0]), talk.reply(ids[2])), ("1", "2"));
-    assert_eq!(talk.client.submit_each(b"GET", &[2, 3], now).expect_err("malformed").code, ErrorCode::InvalidCommand);
+    assert_eq!(
+        talk.client.submit_each(b"GET", &[2, 3], now).expect_err("malformed").code,
+        ErrorCode::InvalidCommand
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The token source alone: what it asks, when, and what it makes of the answers.
 
 use respass::{
-    FetchedToken, Instant, IssuedToken, Now, Secret, SourceOutput, TokenFailure, TokenSource, TokenState, UnixTime,
+    FetchedToken, Instant, IssuedToken, Now, Secret, SourceOutput, TokenFailure, TokenSource, TokenState,
+    UnixTime,
 };
 use respass_tests::simulator::{EPOCH, SECOND, credential};
 use std::time::Duration;
@@ -18,7 +19,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let now = Now { monotonic: Instant::from_micros(SECOND), unix: UnixTime::from_micros(EPOCH + SECOND) };
+        let now =
+            Now { monotonic: Instant::from_micros(SECOND), unix: UnixTime::from_micros(EPOCH + SECOND) };
         let mut source = TokenSource::new([5; 32], now);
         source.subscribe();
         Bench { source, now, fetches: 0, issued: vec![], failures: vec![], states: vec![] }
@@ -174,7 +176,10 @@ fn a_token_that_looks_expired_is_tried_once() {
         bench.seconds_to_question(100).expect("asked again");
         bench.give(&dead);
     }
-    assert!(bench.issued.iter().all(|token| token.generation() == generation), "not offered as another token");
+    assert!(
+        bench.issued.iter().all(|token| token.generation() == generation),
+        "not offered as another token"
+    );
 }
 
 #[test]
@@ -225,7 +230,10 @@ fn a_source_that_falls_silent_goes_from_renewing_to_late_to_expired() {
     bench.advance(Duration::from_secs(2900));
     bench.advance(Duration::from_secs(520));
     bench.advance(Duration::from_secs(180));
-    assert_eq!(bench.states, [TokenState::Fresh, TokenState::Renewing, TokenState::Late, TokenState::Expired]);
+    assert_eq!(
+        bench.states,
+        [TokenState::Fresh, TokenState::Renewing, TokenState::Late, TokenState::Expired]
+    );
 }
 
 #[test]

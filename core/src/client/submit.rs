@@ -47,7 +47,12 @@ impl Client {
 
     /// Accepts what several callers submitted in one turn: commands that have nothing to do with each other. Each gets
     /// an id; one that cannot be sent fails by itself. Only blocks that do not fit each other are refused.
-    pub fn submit_each(&mut self, bytes: &[u8], lengths: &[u32], now: Now) -> Result<CommandIds, SubmitError> {
+    pub fn submit_each(
+        &mut self,
+        bytes: &[u8],
+        lengths: &[u32],
+        now: Now,
+    ) -> Result<CommandIds, SubmitError> {
         let batch = Batch::new(bytes, lengths).ok_or_else(malformed)?;
         let monotonic = self.observe(now);
         let deadline = self.deadline(None, monotonic);

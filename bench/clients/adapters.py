@@ -1,0 +1,135 @@
+"""The Python clients. Each makes its object as the documentation shows, and imports only its own package."""
+
+
+class RedisPy:
+    """redis-py; it takes hiredis where that is installed."""
+
+    module, pooled = "redis", False
+
+    def __init__(self, at):
+        self.at = at
+
+    def make(self):
+        package = __import__(self.module, fromlist=["Redis"])
+        options = {"host": self.at.host, "port": self.at.port}
+        if self.at.ca:
+            options |= {
+                "username": self.at.user,
+                "password": self.at.password,
+                "ssl_ca_certs": self.at.ca,
+                "ssl": True,
+            }
+        if self.pooled:
+            pool = package.BlockingConnectionPool(max_connections=50, **options)
+            return package.Redis(connection_pool=pool)
+        return package.Redis(**options)
+
+    def open(self):
+        self.client = self.make()
+        self.client.ping()
+        self.get, self.set = self.client.get, self.client.set
+
+    def close(self):
+        self.client.close()
+
+    def lrange(self, key):
+        return self.client.lrange(key, 0, -1)
+
+    def pipe_get(self, keys):
+        pipeline = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+        return pipeline.execute()
+
+    def pipe_set(self, keys, value):
+        pipeline = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.set(key, value)
+        return pipeline.execute()
+
+
+class RedisPyAsync(RedisPy):
+    module = "redis.asyncio"
+
+    async def open(self):
+        self.client = self.make()
+        await self.client.ping()
+        self.get, self.set = self.client.get, self.client.set
+
+    async def close(self):
+        await self.client.aclose()
+
+
+class RedisPyPool(RedisPyAsync):
+    """The default pool refuses more than 100 tasks at once; this is its documented way out."""
+
+    pooled = True
+
+
+class Respass(RedisPy):
+    module = "respass"
+
+
+class RespassAsync(RedisPyAsync):
+    module = "respass.asyncio"
+
+
+class GlideSync:
+    module = "glide_sync"
+
+    def __init__(self, at):
+        self.at = at
+
+    def configuration(self):
+        self.package = package = __import__(self.module)
+        package.Logger.init(package.LogLevel.ERROR)
+        options = {
+            "addresses": [package.NodeAddress(self.at.host, self.at.port)],
+            "use_tls": bool(self.at.ca),
+        }
+        if self.at.ca:
+            with open(self.at.ca, "rb") as file:
+                tls = package.TlsAdvancedConfiguration(root_pem_cacerts=file.read())
+            options["advanced_config"] = package.AdvancedGlideClientConfiguration(tls_config=tls)
+            options["credentials"] = package.ServerCredentials(
+                username=self.at.user, password=self.at.password
+            )
+        # Its default of 250 ms ends commands where the machine is busy, and a sample with them.
+        return package.GlideClientConfiguration(request_timeout=60_000, **options)
+
+    def open(self):
+        configuration = self.configuration()
+        self.client = self.package.GlideClient.create(configuration)
+        self.client.ping()
+        self.get, self.set = self.client.get, self.client.set
+
+    def close(self):
+        self.client.close()
+
+    def lrange(self, key):
+        return self.client.lrange(key, 0, -1)
+
+    def pipe_get(self, keys):
+        batch = self.package.Batch(is_atomic=False)
+        for key in keys:
+            batch.get(key)
+        return self.client.exec(batch, True)
+
+    def pipe_set(self, keys, value):
+        batch = self.package.Batch(is_atomic=False)
+        for key in keys:
+            batch.set(key, value)
+        return self.client.exec(batch, True)
+
+
+class GlideAsync(GlideSync):
+    module = "glide"
+
+    async def open(self):
+        configuration = self.configuration()
+        self.client = await self.package.GlideClient.create(configuration)
+        await self.client.ping()
+        self.get, self.set = self.client.get, self.client.set
+
+    async def close(self):
+        await self.client.close()

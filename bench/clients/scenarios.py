@@ -1,0 +1,80 @@
+"""What is measured, beside whom, and the targets."""
+
+from dataclasses import dataclass
+
+# name: (language, adapter or program).
+CLIENTS = {
+    "respass": ("own", "Respass"),
+    "respass asyncio": ("own", "RespassAsync"),
+    "redis-py+hiredis": ("peers", "RedisPy"),
+    "redis-py asyncio+hiredis": ("peers", "RedisPyAsync"),
+    "redis-py asyncio+hiredis, pool of 50": ("peers", "RedisPyPool"),
+    "valkey-glide sync": ("peers", "GlideSync"),
+    "valkey-glide asyncio": ("peers", "GlideAsync"),
+    "respass C": ("c", "respass"),
+    "hiredis": ("c", "hiredis"),
+    "respass Node": ("node", "respass"),
+    "node-redis": ("node", "node-redis"),
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One table. The ratio is that of `own` to the fastest of `against` in the same round."""
+
+    name: str
+    title: str
+    workload: str
+    own: str
+    against: tuple[str, ...]
+    target: float | None = None
+    # Measured for comparison; the target is not against them.
+    beside: tuple[str, ...] = ()
+    tls: bool = False
+    tasks: int = 0
+    # One command at a time is bound by the wake-up of the other side. Across CPUs, on a virtual machine, that
+    # costs more than a client does, so client and server share a CPU there; elsewhere each has its own.
+    shares_cpu: bool = False
+
+    @property
+    def clients(self):
+        return (self.own, *self.against, *self.beside)
+
+
+def sync(name, title, workload, target, **options):
+    return Scenario(
+        name, title, workload, "respass", ("redis-py+hiredis",), target, ("valkey-glide sync",), **options
+    )
+
+
+def tasks(name, count, target, peer="redis-py asyncio+hiredis", **options):
+    title = f"asyncio, {count:,} concurrent tasks on one client, GET and SET in turn"
+    against = (peer, "valkey-glide asyncio")
+    return Scenario(name, title, "tasks", "respass asyncio", against, target, tasks=count, **options)
+
+
+ONE, GETS, SETS = "sync GET, one at a time", "sync pipeline of 1,000 GET", "sync pipeline of 1,000 SET"
+SCENARIOS = (
+    tasks("conc-100", 100, 4),
+    tasks("conc-1000", 1000, 7, "redis-py asyncio+hiredis, pool of 50"),
+    sync("get", ONE, "get", 2, shares_cpu=True),
+    sync("pipe-get", GETS, "pipe_get", 4),
+    sync("pipe-set", SETS, "pipe_set", 4),
+    sync("lrange", "sync LRANGE of 100,000 x 20 B", "lrange", 1.3),
+    tasks("tls-conc-100", 100, 4, tls=True),
+    sync("tls-get", ONE, "get", 2, shares_cpu=True, tls=True),
+    sync("tls-pipe-get", GETS, "pipe_get", 4, tls=True),
+    sync("tls-pipe-set", SETS, "pipe_set", 4, tls=True),
+    sync(
+        "tls-connect", "a new client connects, logs in, PING, close", "connect", 8, shares_cpu=True, tls=True
+    ),
+    Scenario("c-pipe-get", "C, batches of 1,000 GET", "ops_per_s", "respass C", ("hiredis",)),
+    Scenario("node-pipe-get", "Node, batches of 1,000 GET", "ops_per_s", "respass Node", ("node-redis",)),
+    Scenario(
+        "node-conc-100",
+        "Node, 100 concurrent tasks, GET and SET in turn",
+        "tasks_ops_per_s",
+        "respass Node",
+        ("node-redis",),
+    ),
+)

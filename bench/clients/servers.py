@@ -1,0 +1,171 @@
+"""redis-server, plain and with TLS, on free ports of the loopback for as long as the benchmark runs."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+USER, PASSWORD = "bench", "correct-horse"
+KEYS, VALUE_LEN = 1000, 100
+ELEMENTS, ELEMENT_LEN = 100_000, 20
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Server:
+    """One that runs."""
+
+    pid: int
+    port: int
+    ca: str | None = None
+
+    def cpu_seconds(self):
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def make_certificates(folder):
+    """An authority of our own and a certificate for the loopback."""
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    (folder / "extensions").write_text(
+        "subjectAltName = DNS:localhost, IP:127.0.0.1\nextendedKeyUsage = serverAuth\n"
+    )
+    openssl(
+        folder,
+        "req",
+        "-x509",
+        *key,
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=bench CA",
+    )
+    openssl(folder, "req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    openssl(
+        folder,
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-out",
+        "server.pem",
+        "-days",
+        "2",
+        "-extfile",
+        "extensions",
+    )
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def launch(folder, cpu, *options):
+    """Starts one on the CPU; it ends with us, however we end."""
+
+    def prepare():
+        os.sched_setaffinity(0, {cpu})
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    command = [
+        "redis-server",
+        "--bind",
+        "127.0.0.1",
+        "-::1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        folder,
+    ]
+    user = ["--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all"]
+    return subprocess.Popen(
+        [*command, "--maxclients", "4000", *user, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=prepare,
+    )
+
+
+def encode(*words):
+    words = [word if isinstance(word, bytes) else word.encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def connected(server):
+    """A socket, as soon as the server listens."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            break
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+    if server.ca:
+        context = ssl.create_default_context(cafile=server.ca)
+        connection = context.wrap_socket(connection, server_hostname="localhost")
+    return connection
+
+
+def seed(server):
+    """The keys and the list that the scenarios read."""
+    commands = [encode("SET", f"key:{i}", b"x" * VALUE_LEN) for i in range(KEYS)]
+    for start in range(0, ELEMENTS, 1000):
+        elements = [b"%0*d" % (ELEMENT_LEN, i) for i in range(start, start + 1000)]
+        commands.append(encode("RPUSH", "list", *elements))
+    with connected(server) as connection, connection.makefile("rb") as replies:
+        for command in commands:
+            connection.sendall(command)
+            line = replies.readline()
+            if line[:1] not in (b"+", b":"):
+                raise RuntimeError(f"seeding: {line!r}")
+
+
+@contextlib.contextmanager
+def running(cpu):
+    """Both servers, seeded: by name."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="respass-bench-")))
+        make_certificates(folder)
+        plain, tls = free_port(), free_port()
+        files = (("cert", "server.pem"), ("key", "server.key"), ("ca-cert", "ca.pem"))
+        tls_files = [word for name, file in files for word in (f"--tls-{name}-file", str(folder / file))]
+        both = {
+            "plain": (("--port", str(plain)), plain, None),
+            "tls": (
+                ("--port", "0", "--tls-port", str(tls), *tls_files, "--tls-auth-clients", "no"),
+                tls,
+                "ca.pem",
+            ),
+        }
+        servers = {}
+        for name, (options, port, ca) in both.items():
+            child = launch(folder, cpu, *options)
+            stack.callback(child.wait)
+            stack.callback(child.terminate)
+            servers[name] = Server(child.pid, port, ca and str(folder / ca))
+            seed(servers[name])
+        yield servers
