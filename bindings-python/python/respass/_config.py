@@ -1,0 +1,175 @@
+"""The options of a client: redis-py's names, defaults and units, checked and brought into the core's form."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+
+from .exceptions import ConfigurationError
+
+_VERIFIED = (None, True, "required", ssl.CERT_REQUIRED)
+
+
+@dataclass
+class Options:
+    """What the native core reads. Its `repr` shows no secret."""
+
+    host: str
+    port: int
+    tls: bool
+    ca_pem: bytes | None = None
+    client_pem: tuple[bytes, bytes] | None = None
+    server_name: str | None = None
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    has_credential: bool = False
+    client_name: str = ""
+    db: int = 0
+    socket_timeout: float | None = 5.0
+    socket_connect_timeout: float | None = 10.0
+    allow_plaintext_token: bool = False
+    decode_responses: bool = False
+    encoding: str = "utf-8"
+    encoding_errors: str = "strict"
+
+    @property
+    def encodes_utf8(self) -> bool:
+        """Whether `str` arguments travel as UTF-8."""
+        return self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+
+
+def options(
+    *,
+    host: str,
+    port: int,
+    db: int,
+    username: str | None,
+    password: str | bytes | None,
+    credential: Any,
+    ssl: bool | None,
+    ssl_ca_certs: str | None,
+    ssl_ca_data: str | bytes | None,
+    ssl_certfile: str | None,
+    ssl_keyfile: str | None,
+    ssl_check_hostname: bool,
+    ssl_cert_reqs: Any,
+    **others: Any,
+) -> Options:
+    """Checks what belongs together and reads the certificate files."""
+    if credential == "auto":
+        raise ConfigurationError(
+            'credential="auto": the built-in sources are not in this version; give one of azure-identity'
+        )
+    if credential is not None and password is not None:
+        raise ConfigurationError("give a credential or a password, not both")
+    if ssl_cert_reqs not in _VERIFIED or not ssl_check_hostname:
+        raise ConfigurationError(
+            "TLS without verification of the server is not offered: give ssl_ca_certs= or ssl_ca_data="
+        )
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise ConfigurationError("a client certificate needs both ssl_certfile= and ssl_keyfile=")
+    if username and password is None and credential is None:
+        password = b""  # a user without a password
+    plaintext = bool(others.get("allow_plaintext_token"))
+    tls = bool(ssl) if ssl is not None else credential is not None and not plaintext
+    return Options(
+        host=host,
+        port=int(port),
+        db=int(db or 0),
+        username=username or None,
+        password=None if password is None else _bytes(password),
+        has_credential=credential is not None,
+        tls=tls,
+        ca_pem=_authorities(ssl_ca_certs, ssl_ca_data),
+        client_pem=(_file(ssl_certfile), _file(ssl_keyfile)) if ssl_certfile and ssl_keyfile else None,
+        **others,
+    )
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """The options in a `redis://` or `rediss://` URL."""
+    parts = urlparse(url)
+    if parts.scheme not in ("redis", "rediss"):
+        raise ConfigurationError("a URL begins with redis:// or rediss://")
+    found: dict[str, Any] = {}
+    for name, values in parse_qs(parts.query).items():
+        convert = _QUERY.get(name)
+        if convert is None:
+            raise ConfigurationError(f"the URL's option '{name}' is not known")
+        try:
+            found[name] = convert(values[-1])
+        except ValueError:
+            raise ConfigurationError(f"the URL's option '{name}' has a value of the wrong kind") from None
+    if parts.username:
+        found["username"] = unquote(parts.username)
+    if parts.password:
+        found["password"] = unquote(parts.password)
+    if parts.hostname:
+        found["host"] = unquote(parts.hostname)
+    try:
+        if parts.port:
+            found["port"] = parts.port
+        path = parts.path.strip("/")
+        if path:
+            found["db"] = int(path)
+    except ValueError:
+        raise ConfigurationError("the URL's port and database are numbers") from None
+    if parts.scheme == "rediss":
+        found["ssl"] = True
+    return found
+
+
+def _boolean(text: str) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+_QUERY: dict[str, Callable[[str], Any]] = {
+    "username": str,
+    "password": str,
+    "db": int,
+    "client_name": str,
+    "decode_responses": _boolean,
+    "encoding": str,
+    "socket_timeout": float,
+    "socket_connect_timeout": float,
+    "ssl_ca_certs": str,
+    "ssl_certfile": str,
+    "ssl_keyfile": str,
+    "ssl_check_hostname": _boolean,
+    "ssl_cert_reqs": str,
+}
+
+
+def _authorities(path: str | None, data: str | bytes | None) -> bytes | None:
+    found = [_file(path)] if path else []
+    if data:
+        found.append(_bytes(data))
+    return b"\n".join(found) if found else None
+
+
+def _file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text)

@@ -1,0 +1,246 @@
+//! The `Core` class: a client core with its facts and wishes as methods. Both drivers use it.
+
+use crate::call::Call;
+use crate::command::{CommandBuffer, Commands, push};
+use crate::config::Options;
+use crate::core::{Action, Shared};
+use crate::error;
+use crate::source::{Failure, Token};
+use crate::{PENDING, clock};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
+use respass::{Client, ConnId, DisconnectCause, Notice};
+use std::sync::{Arc, Mutex};
+
+#[pyclass(frozen, module = "respass._respass")]
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(py: Python<'_>, options: Options, seed: [u8; 32]) -> PyResult<Core> {
+        let text = options.text()?;
+        let client = Client::new(options.config(py)?, seed, clock::now())
+            .map_err(|error| error::config(py, &error.text))?;
+        Ok(Core { shared: Arc::new(Shared::new(client, text)) })
+    }
+
+    /// Connects without waiting for a command.
+    fn connect(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.run(py, |state, now| state.client.connect(now))
+    }
+
+    /// Submits one command.
+    #[pyo3(signature = (shape, *arguments))]
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        shape: u8,
+        arguments: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, Call>> {
+        let holder = Mutex::new(Commands::default());
+        push(&holder, |commands| &mut commands.block, arguments, |commands| commands.shapes.push(shape))?;
+        let commands = holder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let call = Bound::new(py, Call::one(None))?;
+        self.shared.submit(py, &call, &commands, false)?;
+        Ok(call)
+    }
+
+    /// Submits the commands of a buffer and empties it.
+    fn submit_all<'py>(
+        &self,
+        py: Python<'py>,
+        buffer: &CommandBuffer,
+        is_transaction: bool,
+    ) -> PyResult<Bound<'py, Call>> {
+        let commands = buffer.take();
+        let call = if is_transaction {
+            Call::one(Some(commands.shapes.clone().into_boxed_slice()))
+        } else {
+            Call::many(commands.shapes.len())
+        };
+        let call = Bound::new(py, call)?;
+        self.shared.submit(py, &call, &commands, is_transaction)?;
+        buffer.keep(commands);
+        Ok(call)
+    }
+
+    /// Gives up on a call.
+    fn cancel(&self, py: Python<'_>, call: &Call) -> PyResult<()> {
+        let ids: Vec<_> = call.ids().collect();
+        self.shared.run(py, |state, _| ids.into_iter().for_each(|id| state.client.cancel(id)))
+    }
+
+    /// Bytes to write, which count as written from now on; empty where there are none, `None` where there are
+    /// actions to be done first.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let bytes = self.shared.run(py, |state, now| {
+            if state.actions.is_empty() { Some(state.take_transmit(now)) } else { None }
+        })?;
+        Ok(bytes.map(|bytes| PyBytes::new(py, &bytes)))
+    }
+
+    /// The socket is connected.
+    fn connected(&self, py: Python<'_>, conn: u64) -> PyResult<()> {
+        self.shared.run(py, |state, now| state.client.handle_connected(ConnId::from_u64(conn), now))
+    }
+
+    /// There is no socket any more (`how`: `"closed"`, `"broken"`), or none was made (`"failed"`).
+    fn disconnected(&self, py: Python<'_>, conn: u64, how: &str, text: String) -> PyResult<()> {
+        let cause = match how {
+            "closed" => DisconnectCause::Closed,
+            "failed" => DisconnectCause::ConnectFailed(text),
+            _ => DisconnectCause::Broken(text),
+        };
+        let conn = ConnId::from_u64(conn);
+        self.shared.run(py, |state, now| {
+            if state.transmit == Some(conn) {
+                state.transmit = None;
+            }
+            state.client.handle_disconnected(conn, cause, now);
+        })
+    }
+
+    /// The first `len` bytes of `buffer` were received. The result of `call` where it is complete, else `PENDING`.
+    fn received<'py>(
+        &self,
+        py: Python<'py>,
+        conn: u64,
+        buffer: &Bound<'py, PyByteArray>,
+        len: usize,
+        call: Option<&Call>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: the buffer is the driver's own and is never resized; only the thread whose turn it is to read,
+        // which is this one, writes to it.
+        let bytes = unsafe { buffer.as_bytes() };
+        let bytes = bytes.get(..len).ok_or_else(|| PyValueError::new_err("longer than the buffer"))?;
+        self.shared.run(py, |state, now| {
+            state.received_at = now.monotonic.as_micros();
+            state.client.handle_received(ConnId::from_u64(conn), bytes, now);
+        })?;
+        let pending = PENDING.get(py).ok_or_else(|| error::broken(py))?;
+        match call {
+            Some(call) => call.finish(py, pending),
+            None => Ok(pending.bind(py).clone()),
+        }
+    }
+
+    /// A token came from the source.
+    fn token(&self, py: Python<'_>, token: &Token) -> PyResult<()> {
+        self.shared.run(py, |state, now| state.client.handle_token(&token.0, now))
+    }
+
+    /// The source got no token.
+    fn token_failed(&self, py: Python<'_>, failure: &Failure) -> PyResult<()> {
+        self.shared.run(py, |state, now| state.client.handle_token_failed(&failure.0, now))
+    }
+
+    /// Time has passed.
+    fn timeout(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.run(py, |state, now| {
+            state.armed_at = u64::MAX;
+            state.client.handle_timeout(now);
+        })
+    }
+
+    /// Seconds until `timeout` wants to be called; `None` where there is nothing to wait for.
+    fn wakeup(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        self.shared.run(py, |state, now| {
+            let wakeup = state.client.poll_timeout(now)?;
+            Some(wakeup.at.since(now.monotonic).as_secs_f64())
+        })
+    }
+
+    /// Seconds until a timer must fire, if it must fire earlier than those asked for so far.
+    fn arm(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        self.shared.run(py, |state, now| state.arm(now))
+    }
+
+    /// Seconds since bytes were last received.
+    fn silence(&self, py: Python<'_>) -> PyResult<f64> {
+        self.shared.run(py, |state, now| {
+            let silent = now.monotonic.as_micros().saturating_sub(state.received_at);
+            std::time::Duration::from_micros(silent).as_secs_f64()
+        })
+    }
+
+    /// Whether `actions` has any.
+    #[getter]
+    fn has_actions(&self, py: Python<'_>) -> PyResult<bool> {
+        self.shared.run(py, |state, _| !state.actions.is_empty())
+    }
+
+    /// Whether there are bytes to write.
+    #[getter]
+    fn has_bytes(&self, py: Python<'_>) -> PyResult<bool> {
+        self.shared.run(py, |state, _| state.transmit.is_some())
+    }
+
+    /// What the driver has to do, in order: tuples with a word in front.
+    fn actions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let actions = self.shared.run(py, |state, _| std::mem::take(&mut state.actions))?;
+        actions.into_iter().map(|action| tuple(py, action)).collect()
+    }
+
+    /// What is worth a log line: level and text.
+    fn notices(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, String)>> {
+        let notices = self.shared.run(py, |state, _| std::mem::take(&mut state.notices))?;
+        Ok(notices.iter().map(describe).collect())
+    }
+
+    /// Ends everything.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.run(py, |state, now| state.client.close(now))
+    }
+
+    /// How the login stands.
+    fn auth_status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let status = self.shared.run(py, |state, _| state.client.auth_status())?;
+        let dict = PyDict::new(py);
+        dict.set_item("is_ready", status.is_ready)?;
+        dict.set_item("oid", status.oid)?;
+        dict.set_item("expires_at", status.expires_on.map(|at| at.as_secs()))?;
+        dict.set_item("reauth_count", status.reauth_count)?;
+        dict.set_item("last_error", status.last_error)?;
+        Ok(dict)
+    }
+}
+
+fn tuple(py: Python<'_>, action: Action) -> PyResult<Bound<'_, PyTuple>> {
+    match action {
+        Action::Connect { conn, host, port } => ("connect", conn.as_u64(), host, port).into_pyobject(py),
+        Action::Disconnect { conn, last_bytes } => {
+            ("disconnect", conn.as_u64(), PyBytes::new(py, &last_bytes)).into_pyobject(py)
+        }
+        Action::TokenNeeded { newer_than } => ("token", newer_than).into_pyobject(py),
+    }
+}
+
+/// A log line for a notice.
+fn describe(notice: &Notice) -> (&'static str, String) {
+    match notice {
+        Notice::Ready { .. } => ("debug", "connected and logged in".to_owned()),
+        Notice::ConnectionLost { cause, .. } => ("info", format!("the connection was lost: {cause}")),
+        Notice::LoginRefused { refusal, .. } => {
+            ("warning", format!("the server refused the login: {}", refusal.text))
+        }
+        Notice::ReAuthenticated { generation, .. } => {
+            ("info", format!("the connection presented token {generation}"))
+        }
+        Notice::ReAuthRefused { refusal, .. } => {
+            ("warning", format!("the server refused a newer token, the old login stands: {}", refusal.text))
+        }
+        Notice::ClockIsWrong { .. } => (
+            "warning",
+            "the server accepted a token that ended by the local clock: the clock is wrong".to_owned(),
+        ),
+        Notice::ClockJumped { ahead } => {
+            ("info", format!("the wall clock ran ahead by {} s", ahead.as_secs()))
+        }
+        Notice::IdentityChanged => ("warning", "a token of another identity came and is not used".to_owned()),
+        other => ("debug", format!("{other:?}")),
+    }
+}

@@ -1,0 +1,241 @@
+//! The core behind its lock, and everything that comes out of it on its way to Python.
+//!
+//! While the lock is held, no Python object is made, called or dropped: what comes out is collected first and handed
+//! over afterwards. A thread that has to wait for the lock lets go of the interpreter meanwhile.
+
+use crate::call::{Call, Ending, Target, Waiter, Waiters};
+use crate::clock;
+use crate::command::Commands;
+use crate::error;
+use crate::fork::Birth;
+use crate::reply::Text;
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use respass::{Client, CommandError, CommandId, ConnId, Notice, Now, Output, ReplyBatch, SubmitError};
+use std::mem::ManuallyDrop;
+use std::sync::Mutex;
+
+/// What Python has to do.
+pub(crate) enum Action {
+    Connect { conn: ConnId, host: String, port: u16 },
+    Disconnect { conn: ConnId, last_bytes: Vec<u8> },
+    TokenNeeded { newer_than: u64 },
+}
+
+pub(crate) struct State {
+    pub(crate) client: Client,
+    pub(crate) waiters: Waiters,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) notices: Vec<Notice>,
+    /// The connection that has bytes to write.
+    pub(crate) transmit: Option<ConnId>,
+    /// For when a timer is set, in microseconds of the monotonic clock.
+    pub(crate) armed_at: u64,
+    /// When the last bytes were received, likewise.
+    pub(crate) received_at: u64,
+}
+
+/// What came out of the core for those who wait, collected under the lock.
+#[derive(Default)]
+struct Deliveries {
+    /// Waiter, index of the batch, node on its tape.
+    replies: Vec<(Waiter, usize, usize)>,
+    batches: Vec<ReplyBatch>,
+    failures: Vec<(Waiter, CommandError)>,
+}
+
+impl State {
+    fn drain(&mut self, deliveries: &mut Deliveries) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::Transmit { conn } => self.transmit = Some(conn),
+                Output::Replies(batch) => {
+                    deliveries.replies.reserve(batch.answers.len());
+                    let index = deliveries.batches.len();
+                    for answer in &batch.answers {
+                        if let Some(waiter) = self.waiters.take(answer.command) {
+                            deliveries.replies.push((waiter, index, answer.node));
+                        }
+                    }
+                    deliveries.batches.push(batch);
+                }
+                Output::Failed { command, error } => {
+                    if let Some(waiter) = self.waiters.take(command) {
+                        deliveries.failures.push((waiter, error));
+                    }
+                }
+                Output::Connect { conn, host, port } => {
+                    self.actions.push(Action::Connect { conn, host, port });
+                }
+                Output::Disconnect { conn, last_bytes } => {
+                    self.transmit = None;
+                    self.actions.push(Action::Disconnect { conn, last_bytes });
+                }
+                Output::TokenNeeded { newer_than } => self.actions.push(Action::TokenNeeded { newer_than }),
+                Output::Notice(notice) => self.notices.push(notice),
+                // A newer core may have more to tell; nothing that must be obeyed.
+                _ => {}
+            }
+        }
+    }
+
+    /// When a timer must be set although one is, in seconds from now.
+    pub(crate) fn arm(&mut self, now: Now) -> Option<f64> {
+        let at = self.client.poll_timeout(now)?.at.as_micros();
+        (at < self.armed_at).then(|| {
+            self.armed_at = at;
+            std::time::Duration::from_micros(at.saturating_sub(now.monotonic.as_micros())).as_secs_f64()
+        })
+    }
+
+    /// Bytes to write, which then count as written.
+    pub(crate) fn take_transmit(&mut self, now: Now) -> Vec<u8> {
+        let Some(conn) = self.transmit else { return Vec::new() };
+        let bytes = self.client.take_transmit(conn, now);
+        if bytes.is_empty() {
+            self.transmit = None;
+        }
+        bytes
+    }
+}
+
+/// A client core as its Python objects share it.
+pub(crate) struct Shared {
+    state: ManuallyDrop<Mutex<State>>,
+    pub(crate) text: Text,
+    birth: Birth,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // After a fork the lock may be held, for good, by a thread of the parent: leave everything behind it alone.
+        if self.birth.is_here() {
+            // SAFETY: dropped here once, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.state) };
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(client: Client, text: Text) -> Shared {
+        let state = State {
+            client,
+            waiters: Waiters::default(),
+            actions: Vec::new(),
+            notices: Vec::new(),
+            transmit: None,
+            armed_at: u64::MAX,
+            received_at: clock::now().monotonic.as_micros(),
+        };
+        Shared { state: ManuallyDrop::new(Mutex::new(state)), text, birth: Birth::here() }
+    }
+
+    /// Does something with the core, and hands over what came of it.
+    pub(crate) fn run<R>(&self, py: Python<'_>, act: impl FnOnce(&mut State, Now) -> R) -> PyResult<R> {
+        self.birth.check(py)?;
+        let mut deliveries = Deliveries::default();
+        let result = {
+            let mut state = self.state.lock_py_attached(py).map_err(|_| error::broken(py))?;
+            let result = act(&mut state, clock::now());
+            state.drain(&mut deliveries);
+            result
+        };
+        if !deliveries.batches.is_empty() || !deliveries.failures.is_empty() {
+            self.deliver(py, deliveries);
+        }
+        Ok(result)
+    }
+
+    /// Looks at the state; whatever the core has to say stays there.
+    pub(crate) fn peek<R>(&self, py: Python<'_>, look: impl FnOnce(&mut State) -> R) -> PyResult<R> {
+        self.birth.check(py)?;
+        let mut state = self.state.lock_py_attached(py).map_err(|_| error::broken(py))?;
+        Ok(look(&mut state))
+    }
+
+    fn deliver(&self, py: Python<'_>, deliveries: Deliveries) {
+        let Deliveries { replies, batches, failures } = deliveries;
+        for (waiter, batch, node) in replies {
+            let Some(batch) = batches.get(batch) else { continue };
+            let reply = respass::resp::Reply::at(&batch.nodes, &batch.bytes, node);
+            waiter.end(py, &self.text, Ending::Reply(reply));
+        }
+        for (waiter, error) in failures {
+            waiter.end(py, &self.text, Ending::Failed(&error));
+        }
+        if let Ok(mut state) = self.state.lock_py_attached(py) {
+            for batch in batches {
+                state.client.recycle(batch);
+            }
+        }
+    }
+
+    /// Submits the commands of one call.
+    pub(crate) fn submit(
+        &self,
+        py: Python<'_>,
+        call: &Bound<'_, Call>,
+        commands: &Commands,
+        is_transaction: bool,
+    ) -> PyResult<()> {
+        // Made before the lock is taken: a reference to a Python object each.
+        let count = if is_transaction { 1 } else { commands.shapes.len() };
+        let waiters: Vec<Waiter> = (0..count)
+            .map(|index| Waiter {
+                target: Target::Call(call.clone().unbind(), index),
+                shape: commands.shapes.get(index).copied().unwrap_or_default(),
+            })
+            .collect();
+        let block = &commands.block;
+        let refused = self.run(py, |state, now| {
+            let submitted = if is_transaction {
+                state.client.submit_transaction(&block.bytes, &block.lengths, now)
+            } else {
+                state.client.submit_batch(&block.bytes, &block.lengths, now).map(|ids| ids.first)
+            };
+            match submitted {
+                Ok(first) => {
+                    call.get().set_ids(first, count);
+                    push_all(&mut state.waiters, first, waiters);
+                    None
+                }
+                Err(error) => Some((error, waiters)),
+            }
+        })?;
+        match refused {
+            None => Ok(()),
+            Some((error, _waiters)) => Err(error::submit(py, &error)),
+        }
+    }
+
+    /// Submits commands of many callers. One that is refused says so to its own caller alone.
+    pub(crate) fn submit_each(
+        &self,
+        py: Python<'_>,
+        state: &mut State,
+        commands: &Commands,
+        waiters: Vec<Waiter>,
+        now: Now,
+    ) -> Vec<(Waiter, SubmitError)> {
+        let _ = py;
+        let block = &commands.block;
+        if let Ok(ids) = state.client.submit_batch(&block.bytes, &block.lengths, now) {
+            push_all(&mut state.waiters, ids.first, waiters);
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        for ((bytes, lengths), waiter) in block.commands().zip(waiters) {
+            match state.client.submit_batch(bytes, lengths, now) {
+                Ok(ids) => state.waiters.push(ids.first, waiter),
+                Err(error) => refused.push((waiter, error)),
+            }
+        }
+        refused
+    }
+}
+
+fn push_all(queue: &mut Waiters, first: CommandId, waiters: Vec<Waiter>) {
+    for (id, waiter) in (first.as_u64()..).zip(waiters) {
+        queue.push(CommandId::from_u64(id), waiter);
+    }
+}

@@ -1,0 +1,274 @@
+//! The asyncio side: commands of one loop turn leave together, replies resolve futures.
+
+use crate::call::{Call, Ending, Target, Waiter};
+use crate::client::Core;
+use crate::command::{CommandBuffer, Commands, push};
+use crate::core::Shared;
+use crate::error;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
+use respass::ConnId;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Commands that were given in this loop turn.
+#[derive(Default)]
+struct Pending {
+    commands: Commands,
+    futures: Vec<Py<PyAny>>,
+}
+
+/// Connects a client core to one event loop.
+#[pyclass(frozen, module = "respass._respass")]
+pub(crate) struct LoopPort {
+    shared: Arc<Shared>,
+    pending: Mutex<Pending>,
+    event_loop: Py<PyAny>,
+    running_loop: Py<PyAny>,
+    future: Py<PyAny>,
+    future_options: Option<Py<PyDict>>,
+    /// Finds the driver, which must not be kept alive from here.
+    driver: Py<PyAny>,
+    /// `transport.write` of the connection in use.
+    write: Mutex<Option<Py<PyAny>>>,
+    is_paused: AtomicBool,
+}
+
+#[pymethods]
+impl LoopPort {
+    /// `driver` is a weak reference; `future` makes a future when called with `future_options`.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        core: &Core,
+        event_loop: Py<PyAny>,
+        driver: Py<PyAny>,
+        future: Py<PyAny>,
+        future_options: Option<Py<PyDict>>,
+    ) -> PyResult<LoopPort> {
+        Ok(LoopPort {
+            shared: core.shared.clone(),
+            pending: Mutex::default(),
+            event_loop,
+            running_loop: py.import("asyncio")?.getattr("_get_running_loop")?.unbind(),
+            future,
+            future_options,
+            driver,
+            write: Mutex::new(None),
+            is_paused: AtomicBool::new(false),
+        })
+    }
+
+    /// Gives a command to be sent at the end of this loop turn. A future of its reply.
+    #[pyo3(signature = (shape, *arguments))]
+    fn call<'py>(
+        slf: &Bound<'py, LoopPort>,
+        shape: u8,
+        arguments: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let port = slf.get();
+        let future = port.make_future(slf.py())?;
+        push(
+            &port.pending,
+            |pending| &mut pending.commands.block,
+            arguments,
+            |pending| pending.commands.shapes.push(shape),
+        )?;
+        let is_first = {
+            let mut pending = port.pending();
+            pending.futures.push(future.clone().unbind());
+            pending.futures.len() == 1
+        };
+        if is_first {
+            Self::flush_soon(slf)?;
+        }
+        Ok(future)
+    }
+
+    /// Submits a pipeline or a transaction. A future of the list of replies.
+    fn call_all<'py>(
+        slf: &Bound<'py, LoopPort>,
+        buffer: &CommandBuffer,
+        is_transaction: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, port) = (slf.py(), slf.get());
+        let future = port.make_future(py)?;
+        // What was given before leaves before.
+        port.submit_pending(py)?;
+        let commands = buffer.take();
+        let count = commands.shapes.len();
+        let call = if is_transaction {
+            Call::one(Some(commands.shapes.clone().into_boxed_slice()))
+        } else {
+            Call::many(count)
+        };
+        call.resolves(future.clone().unbind());
+        port.shared.submit(py, &Bound::new(py, call)?, &commands, is_transaction)?;
+        buffer.keep(commands);
+        Self::flush_soon(slf)?;
+        Ok(future)
+    }
+
+    /// Submits what was given in this turn and writes what can be written.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        self.submit_pending(py)?;
+        self.settle(py)
+    }
+
+    /// A connection is there to be written to.
+    fn attach(&self, write: Py<PyAny>) {
+        self.is_paused.store(false, Ordering::Relaxed);
+        let former = self.write().replace(write);
+        drop(former);
+    }
+
+    /// There is no connection to write to.
+    fn detach(&self) {
+        let former = self.write().take();
+        drop(former);
+    }
+
+    /// The transport's buffer is full: stop writing.
+    fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+
+    /// The transport takes bytes again. Commands that were given up meanwhile are not sent.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        self.is_paused.store(false, Ordering::Relaxed);
+        self.forget_cancelled(py)?;
+        self.settle(py)
+    }
+
+    /// Withdraws commands whose futures were cancelled.
+    fn forget_cancelled(&self, py: Python<'_>) -> PyResult<()> {
+        let waiting: Vec<_> = self.shared.peek(py, |state| {
+            // A reference each, taken without running Python code.
+            state.waiters.futures().map(|(id, future)| (id, future.clone_ref(py))).collect()
+        })?;
+        for (id, future) in waiting {
+            if future.bind(py).call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+                self.shared.run(py, |state, _| state.client.cancel(id))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LoopPort {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if !self.running_loop.bind(py).call0()?.is(&self.event_loop) {
+            return Err(error::event_loop(py));
+        }
+        self.future.bind(py).call((), self.future_options.as_ref().map(|options| options.bind(py)))
+    }
+
+    fn flush_soon(slf: &Bound<'_, LoopPort>) -> PyResult<()> {
+        let py = slf.py();
+        let flush = slf.getattr(intern!(py, "flush"))?;
+        slf.get().event_loop.bind(py).call_method1(intern!(py, "call_soon"), (flush,))?;
+        Ok(())
+    }
+
+    fn submit_pending(&self, py: Python<'_>) -> PyResult<()> {
+        let Pending { mut commands, futures } = std::mem::take(&mut *self.pending());
+        if futures.is_empty() {
+            return Ok(());
+        }
+        let waiters = futures
+            .into_iter()
+            .zip(&commands.shapes)
+            .map(|(future, &shape)| Waiter { target: Target::Future(future), shape })
+            .collect();
+        let refused =
+            self.shared.run(py, |state, now| self.shared.submit_each(py, state, &commands, waiters, now))?;
+        for (waiter, error) in refused {
+            waiter.end(py, &self.shared.text, Ending::Refused(&error));
+        }
+        // Its memory serves the next turn.
+        commands.clear();
+        let mut pending = self.pending();
+        if pending.futures.is_empty() {
+            pending.commands = commands;
+        }
+        Ok(())
+    }
+
+    /// Writes what can be written; then the driver has its turn, where there is something for it.
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        let write = self.write().as_ref().map(|write| write.clone_ref(py));
+        let (has_actions, delay) = loop {
+            let may_write = write.is_some() && !self.is_paused.load(Ordering::Relaxed);
+            let (bytes, has_actions, delay) = self.shared.run(py, |state, now| {
+                let bytes = if may_write { state.take_transmit(now) } else { Vec::new() };
+                (bytes, !state.actions.is_empty() || !state.notices.is_empty(), state.arm(now))
+            })?;
+            let Some(write) = write.as_ref().filter(|_| !bytes.is_empty()) else {
+                break (has_actions, delay);
+            };
+            write.bind(py).call1((PyBytes::new(py, &bytes),))?;
+            if bytes.len() < MORE_LEN {
+                break (has_actions, delay);
+            }
+        };
+        if has_actions || delay.is_some() {
+            let driver = self.driver.bind(py).call0()?;
+            if !driver.is_none() {
+                driver.call_method1(intern!(py, "attend"), (has_actions, delay))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn received(&self, py: Python<'_>, conn: ConnId, bytes: &[u8]) -> PyResult<()> {
+        self.shared.run(py, |state, now| {
+            state.received_at = now.monotonic.as_micros();
+            state.client.handle_received(conn, bytes, now);
+        })?;
+        self.settle(py)
+    }
+}
+
+/// After fewer bytes than this, the core has no more: it seals up to 64 KiB at once.
+const MORE_LEN: usize = 1 << 15;
+
+/// One connection's way in: a fixed buffer that the transport reads into and the core reads from.
+#[pyclass(frozen, module = "respass._respass")]
+pub(crate) struct Link {
+    port: Py<LoopPort>,
+    conn: ConnId,
+    buffer: Py<PyByteArray>,
+}
+
+#[pymethods]
+impl Link {
+    #[new]
+    fn new(port: Py<LoopPort>, conn: u64, buffer: Py<PyByteArray>) -> Link {
+        Link { port, conn: ConnId::from_u64(conn), buffer }
+    }
+
+    /// `BufferedProtocol.get_buffer`.
+    fn get_buffer<'py>(&self, py: Python<'py>, _size_hint: isize) -> Bound<'py, PyByteArray> {
+        self.buffer.bind(py).clone()
+    }
+
+    /// `BufferedProtocol.buffer_updated`.
+    fn buffer_updated(&self, py: Python<'_>, len: usize) -> PyResult<()> {
+        let buffer = self.buffer.bind(py);
+        // SAFETY: the buffer is the driver's own and is never resized; nothing writes to it before this returns,
+        // because the transport, its only writer, called this.
+        let bytes = unsafe { buffer.as_bytes() };
+        let bytes = bytes.get(..len).ok_or_else(|| PyValueError::new_err("longer than the buffer"))?;
+        self.port.get().received(py, self.conn, bytes)
+    }
+}
