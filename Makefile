@@ -32,7 +32,7 @@ test-python: emulator $(VENV)/.installed
 	$(VENV)/bin/python -m pytest bindings-python/tests -q
 
 test-node: emulator
-	cd bindings-node && npm test
+	cd bindings-node && npm run --silent build && npm test
 
 # The wheel, built and installed as a user would, into an environment of its own.
 wheel: prepare $(WORK)/build/.ready

@@ -14,7 +14,9 @@ const keys = Array.from({ length: BATCH }, (_, i) => `probe:${i}`);
 
 async function fetchToken() {
   const reply = await fetch(process.env.RESPASS_TOKEN_URL, { method: 'POST', body: '{}' });
-  if (!reply.ok) throw Object.assign(new Error(`the token endpoint answered ${reply.status}`), { statusCode: reply.status });
+  if (!reply.ok) {
+    throw Object.assign(new Error(`the token endpoint answered ${reply.status}`), { statusCode: reply.status });
+  }
   const { access_token: token, expires_on: expiresOn } = await reply.json();
   return { token, expiresOnTimestamp: Number(expiresOn) * 1000 };
 }
@@ -67,4 +69,5 @@ check(stored.every((reply) => reply === 'OK'), 'SET');
 const pipelined = await rate(() => getBatch(client));
 const concurrent = await rate(() => runTasks(client));
 client.close();
-console.log(JSON.stringify({ client: 'respass-node', batch: BATCH, ops_per_s: pipelined, tasks: TASKS, tasks_ops_per_s: concurrent, reauths }));
+const rates = { batch: BATCH, ops_per_s: pipelined, tasks: TASKS, tasks_ops_per_s: concurrent };
+console.log(JSON.stringify({ client: 'respass-node', ...rates, reauths }));

@@ -70,7 +70,8 @@ class SourceDriver {
   async #fetch() {
     try {
       const answer = await this.#credential();
-      const { token, expiresOnTimestamp, refreshAfterTimestamp } = typeof answer === 'string' ? { token: answer } : answer;
+      const { token, expiresOnTimestamp, refreshAfterTimestamp } =
+        typeof answer === 'string' ? { token: answer } : answer;
       this.#source.fetched(token, expiresOnTimestamp, refreshAfterTimestamp, monotonic(), unix());
     } catch (error) {
       this.#source.failed(String(error?.message ?? error), error?.statusCode, undefined, false, monotonic(), unix());

@@ -62,7 +62,8 @@ fn random_fleets_keep_every_promise() {
         total.cuts += report.cuts;
     }
     println!(
-        "simulated {seeds} seeds, {} commands answered, {} not sent, {} indeterminate, {} re-authentications, {} cuts, 0 violations",
+        "simulated {seeds} seeds, {} commands answered, {} not sent, {} indeterminate, {} re-authentications, \
+         {} cuts, 0 violations",
         total.replied, total.not_sent, total.indeterminate, total.reauths, total.cuts
     );
     assert!(

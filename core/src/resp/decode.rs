@@ -154,7 +154,8 @@ impl Decoder {
     }
 
     /// Room for `more` bytes: at least 64 KiB, else twice what is there, but not past the end of the buffer's only
-    /// value. (Inside an array another value follows: growing to the end of each would copy the whole buffer each time.)
+    /// value. (Inside an array another value follows: growing to the end of each would copy the whole buffer each
+    /// time.)
     fn reserve(&mut self, more: usize) {
         let len = self.buffer.len();
         if self.buffer.capacity() - len >= more {
