@@ -1,5 +1,7 @@
 """The Python clients. Each makes its object as the documentation shows, and imports only its own package."""
 
+from servers import ELEMENT_LEN, ELEMENTS, VALUE, Server, connected, encode
+
 
 class RedisPy:
     """redis-py; it takes hiredis where that is installed."""
@@ -133,3 +135,34 @@ class GlideAsync(GlideSync):
 
     async def close(self):
         await self.client.close()
+
+
+# A bare socket's commands, the lengths of their replies, and what it hands to the driver's check.
+GET, LRANGE = encode("GET", "key:7"), encode("LRANGE", "list", "0", "-1")
+GET_LEN = len(f"${len(VALUE)}\r\n") + len(VALUE) + len("\r\n")
+LRANGE_LEN = len(f"*{ELEMENTS}\r\n") + ELEMENTS * (len(f"${ELEMENT_LEN}\r\n") + ELEMENT_LEN + len("\r\n"))
+READ = [b"0" * ELEMENT_LEN] * ELEMENTS
+
+
+class BareSocket:
+    """No client: sends a ready command and counts the reply's bytes."""
+
+    def __init__(self, at):
+        self.at = at
+        self.buffer = bytearray(1 << 18)
+
+    def open(self):
+        self.socket = connected(Server(0, self.at.port, self.at.ca))
+
+    def ask(self, command, reply_len):
+        self.socket.sendall(command)
+        while reply_len > 0:
+            reply_len -= self.socket.recv_into(self.buffer)
+
+    def get(self, _key):
+        self.ask(GET, GET_LEN)
+        return VALUE
+
+    def lrange(self, _key):
+        self.ask(LRANGE, LRANGE_LEN)
+        return READ

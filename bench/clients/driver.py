@@ -7,10 +7,9 @@ import resource
 from time import perf_counter as clock
 
 import adapters
-from servers import ELEMENT_LEN, ELEMENTS, KEYS, VALUE_LEN
+from servers import ELEMENT_LEN, ELEMENTS, KEYS, VALUE
 
 WARM_UP_S = 0.15
-VALUE = b"x" * VALUE_LEN
 NAMES = [f"key:{i}" for i in range(KEYS)]
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The parser beside hiredis, and the clients end to end beside their peers: ratios within one run.
 
-    bench/run.sh                       everything, about 12 minutes; writes bench/results.md
+    bench/run.sh                       everything, about 10 minutes; writes bench/results.md
     bench/run.sh tls conc              scenarios whose names begin so ("parser" is one); in .work/bench
     bench/run.sh --quick               one short round of each; likewise
     bench/run.sh --check               exit 1 where a target is missed
 
 One process per sample. A round runs every client of every scenario; the next begins with another client. A
-ratio is taken within a round. Server and client have a CPU each; where commands go one at a time they share one.
+ratio is taken within a round. Server and client have a CPU each; where commands go one by one they share one.
 """
 
 import argparse

@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 METHOD = """\
-Absolute figures belong to the machine; read the ratios. A ratio is taken between samples of one round and
-given as the median of all rounds (min–max). Where a target is against several clients, it is against the fastest
-of them in each round. Values are of 100 bytes. redis-server runs beside the clients, over the loopback, on a CPU
-of its own; each client, with all its threads, has another one, but shares the server's where commands go one at
-a time (a wake-up across CPUs of a virtual machine costs more than a client does). Over TLS every client logs in
-with a user and a password. CPU is that of the client's process."""
+Absolute figures belong to the machine; read the ratios. A ratio is taken between samples of one round
+and given as the median of all rounds (min–max). Where a target is against several clients, it is against
+the fastest of them in each round. Values are of 100 bytes. redis-server runs beside the clients, over
+the loopback, on a CPU of its own; each client, with all its threads, has another one, but shares the
+server's where commands go one at a time (a wake-up across CPUs of a virtual machine costs more than a
+client does). Over TLS every client logs in with a user and a password. CPU is that of the client's
+process. The bare socket is Python's own, without a client: it sends a ready command and counts the bytes
+of the reply."""
 
 
 def spread(values, text="{:.2f}"):
@@ -101,8 +103,8 @@ def parser_section(printed):
     lines = [
         "## Parser",
         "",
-        "CPU time of decoding, and its ratio to that of hiredis' reader with reply objects: lower is better, and a",
-        "target is met by a ratio no higher.",
+        "CPU time of decoding, and its ratio to that of hiredis' reader with reply objects: lower is better,",
+        "and a target is met by a ratio no higher.",
         "",
     ]
     missed = [line.removeprefix("missed: ") for line in printed if line.startswith("missed: ")]

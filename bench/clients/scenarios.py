@@ -11,6 +11,7 @@ CLIENTS = {
     "redis-py asyncio+hiredis, pool of 50": ("peers", "RedisPyPool"),
     "valkey-glide sync": ("peers", "GlideSync"),
     "valkey-glide asyncio": ("peers", "GlideAsync"),
+    "bare socket (no client)": ("peers", "BareSocket"),
     "respass C": ("c", "respass"),
     "hiredis": ("c", "hiredis"),
     "respass Node": ("node", "respass"),
@@ -32,8 +33,8 @@ class Scenario:
     beside: tuple[str, ...] = ()
     tls: bool = False
     tasks: int = 0
-    # One command at a time is bound by the wake-up of the other side. Across CPUs, on a virtual machine, that
-    # costs more than a client does, so client and server share a CPU there; elsewhere each has its own.
+    # One command at a time is bound by the wake-up of the other side. Across CPUs, on a virtual machine,
+    # that costs more than a client does, so client and server share a CPU there; elsewhere each has its own.
     shares_cpu: bool = False
 
     @property
@@ -42,9 +43,10 @@ class Scenario:
 
 
 def sync(name, title, workload, target, **options):
-    return Scenario(
-        name, title, workload, "respass", ("redis-py+hiredis",), target, ("valkey-glide sync",), **options
-    )
+    # What a command costs without any client tells how near its end a ratio is.
+    floor = ("bare socket (no client)",) if workload in ("get", "lrange") else ()
+    beside = ("valkey-glide sync", *floor)
+    return Scenario(name, title, workload, "respass", ("redis-py+hiredis",), target, beside, **options)
 
 
 def tasks(name, count, target, peer="redis-py asyncio+hiredis", **options):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER, PASSWORD = "bench", "correct-horse"
-KEYS, VALUE_LEN = 1000, 100
+KEYS, VALUE = 1000, b"x" * 100
 ELEMENTS, ELEMENT_LEN = 100_000, 20
 PR_SET_PDEATHSIG = 1
 
@@ -127,12 +127,13 @@ def connected(server):
     if server.ca:
         context = ssl.create_default_context(cafile=server.ca)
         connection = context.wrap_socket(connection, server_hostname="localhost")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def seed(server):
     """The keys and the list that the scenarios read."""
-    commands = [encode("SET", f"key:{i}", b"x" * VALUE_LEN) for i in range(KEYS)]
+    commands = [encode("SET", f"key:{i}", VALUE) for i in range(KEYS)]
     for start in range(0, ELEMENTS, 1000):
         elements = [b"%0*d" % (ELEMENT_LEN, i) for i in range(start, start + 1000)]
         commands.append(encode("RPUSH", "list", *elements))

@@ -1,8 +1,8 @@
 """What the benchmark needs, under .work/bench: the peers by package name, our wheel, the C and Node programs.
 
 What is installed stays; remove .work/bench for the peers' newest releases. These name installed ones instead:
-BENCH_PYTHON (an interpreter that has the peers), BENCH_NODE (a folder with node_modules), HIREDIS (C sources),
-RESPASS_WHEEL (else the newest in dist).
+BENCH_PYTHON (an interpreter that has the peers), BENCH_NODE (a folder with node_modules),
+HIREDIS (sources in C), RESPASS_WHEEL (else the newest in dist).
 """
 
 import json

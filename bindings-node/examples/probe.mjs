@@ -61,7 +61,7 @@ const client = new Client({
 });
 let reauths = 0;
 client.on('notice', ({ name, text }) => {
-  if (name === 'reAuthenticated') reauths++;
+  if (name === 'reauthenticated') reauths++;
   else if (name !== 'ready') console.error(`notice: ${name} ${text}`);
 });
 const stored = await client.pipeline(keys.map((key) => ['SET', key, value]));

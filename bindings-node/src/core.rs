@@ -7,7 +7,7 @@ use crate::window::{self, Register};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
-use respass::{Client, CommandId, ConnId, DisconnectCause, Notice, Output, ReplyBatch, SubmitError};
+use respass::{Client, CommandId, ConnId, DisconnectCause, Output, ReplyBatch, SubmitError};
 
 /// What `Core.poll` found. Mirrored in `lib/replies.js`.
 #[derive(Clone, Copy)]
@@ -248,8 +248,8 @@ impl Core {
                 (Kind::Failed, command.as_u64())
             }
             Some(Output::Notice(notice)) => {
-                let (name, text) = of_notice(notice);
-                self.detail = Detail { name: name.to_owned(), text, ..Detail::default() };
+                let (name, text) = (notice.name().to_owned(), notice.to_string());
+                self.detail = Detail { name, text, ..Detail::default() };
                 (Kind::Notice, 0)
             }
             Some(_) => (Kind::Notice, 0),
@@ -266,19 +266,5 @@ impl Core {
         }
         self.client.recycle(batch);
         Kind::Replies
-    }
-}
-
-fn of_notice(notice: Notice) -> (&'static str, String) {
-    match notice {
-        Notice::Ready { .. } => ("ready", String::new()),
-        Notice::ConnectionLost { cause, .. } => ("connectionLost", cause),
-        Notice::LoginRefused { refusal, .. } => ("loginRefused", refusal.text),
-        Notice::ReAuthenticated { .. } => ("reAuthenticated", String::new()),
-        Notice::ReAuthRefused { refusal, .. } => ("reAuthRefused", refusal.text),
-        Notice::ClockIsWrong { .. } => ("clockIsWrong", String::new()),
-        Notice::ClockJumped { ahead } => ("clockJumped", format!("{ahead:?}")),
-        Notice::IdentityChanged => ("identityChanged", String::new()),
-        other => ("other", format!("{other:?}")),
     }
 }

@@ -113,7 +113,7 @@ test('a token logs in over TLS and is renewed on the live connection', needsEmul
   const client = new Client({ host, port, tls: { ca: readFileSync(caFile) }, credential });
   t.after(() => client.close());
   let reauths = 0;
-  client.on('notice', ({ name }) => { reauths += name === 'reAuthenticated'; });
+  client.on('notice', ({ name }) => { reauths += name === 'reauthenticated'; });
   for (const end = Date.now() + 6000; Date.now() < end;) {
     const replies = await client.pipeline(Array.from({ length: 100 }, (_, i) => ['SET', `k:${i}`, 'v']));
     assert(replies.every((reply) => reply === 'OK'), String(replies.find((reply) => reply !== 'OK')));

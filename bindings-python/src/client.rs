@@ -10,7 +10,7 @@ use crate::{PENDING, clock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
-use respass::{Client, ConnId, DisconnectCause, Notice};
+use respass::{Client, ConnId, DisconnectCause, Notice, Severity};
 use std::sync::{Arc, Mutex};
 
 #[pyclass(frozen, module = "respass._respass")]
@@ -221,26 +221,10 @@ fn tuple(py: Python<'_>, action: Action) -> PyResult<Bound<'_, PyTuple>> {
 
 /// A log line for a notice.
 fn describe(notice: &Notice) -> (&'static str, String) {
-    match notice {
-        Notice::Ready { .. } => ("debug", "connected and logged in".to_owned()),
-        Notice::ConnectionLost { cause, .. } => ("info", format!("the connection was lost: {cause}")),
-        Notice::LoginRefused { refusal, .. } => {
-            ("warning", format!("the server refused the login: {}", refusal.text))
-        }
-        Notice::ReAuthenticated { generation, .. } => {
-            ("info", format!("the connection presented token {generation}"))
-        }
-        Notice::ReAuthRefused { refusal, .. } => {
-            ("warning", format!("the server refused a newer token, the old login stands: {}", refusal.text))
-        }
-        Notice::ClockIsWrong { .. } => (
-            "warning",
-            "the server accepted a token that ended by the local clock: the clock is wrong".to_owned(),
-        ),
-        Notice::ClockJumped { ahead } => {
-            ("info", format!("the wall clock ran ahead by {} s", ahead.as_secs()))
-        }
-        Notice::IdentityChanged => ("warning", "a token of another identity came and is not used".to_owned()),
-        other => ("debug", format!("{other:?}")),
-    }
+    let level = match notice.severity() {
+        Severity::Debug => "debug",
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+    };
+    (level, notice.to_string())
 }

@@ -197,7 +197,7 @@ impl Output {
                 outcome: error.outcome as u32,
                 ..Output::new(OutputKind::Failed, error.code as u32, command.as_u64()).with_text(error.text)
             },
-            Some(CoreOutput::Notice(notice)) => of_notice(notice),
+            Some(CoreOutput::Notice(notice)) => of_notice(&notice),
             Some(_) => Output::new(OutputKind::Notice, Notice::Other as u32, 0),
         }
     }
@@ -214,19 +214,20 @@ impl Output {
     }
 }
 
-fn of_notice(notice: CoreNotice) -> Output {
-    let (code, conn, text) = match notice {
-        CoreNotice::Ready { conn } => (Notice::Ready, Some(conn), String::new()),
-        CoreNotice::ConnectionLost { conn, cause } => (Notice::ConnectionLost, Some(conn), cause),
-        CoreNotice::LoginRefused { conn, refusal } => (Notice::LoginRefused, Some(conn), refusal.text),
-        CoreNotice::ReAuthenticated { conn, .. } => (Notice::ReAuthenticated, Some(conn), String::new()),
-        CoreNotice::ReAuthRefused { conn, refusal } => (Notice::ReAuthRefused, Some(conn), refusal.text),
-        CoreNotice::ClockIsWrong { conn } => (Notice::ClockIsWrong, Some(conn), String::new()),
-        CoreNotice::ClockJumped { ahead } => (Notice::ClockJumped, None, format!("{ahead:?}")),
-        CoreNotice::IdentityChanged => (Notice::IdentityChanged, None, String::new()),
-        other => (Notice::Other, None, format!("{other:?}")),
+fn of_notice(notice: &CoreNotice) -> Output {
+    let code = match notice {
+        CoreNotice::Ready { .. } => Notice::Ready,
+        CoreNotice::ConnectionLost { .. } => Notice::ConnectionLost,
+        CoreNotice::LoginRefused { .. } => Notice::LoginRefused,
+        CoreNotice::ReAuthenticated { .. } => Notice::ReAuthenticated,
+        CoreNotice::ReAuthRefused { .. } => Notice::ReAuthRefused,
+        CoreNotice::ClockIsWrong { .. } => Notice::ClockIsWrong,
+        CoreNotice::ClockJumped { .. } => Notice::ClockJumped,
+        CoreNotice::IdentityChanged => Notice::IdentityChanged,
+        _ => Notice::Other,
     };
-    Output::new(OutputKind::Notice, code as u32, conn.map_or(0, |conn| conn.as_u64())).with_text(text)
+    let conn = notice.conn().map_or(0, |conn| conn.as_u64());
+    Output::new(OutputKind::Notice, code as u32, conn).with_text(notice.to_string())
 }
 
 /// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing.

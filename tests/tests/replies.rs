@@ -261,6 +261,10 @@ fn a_full_queue_refuses_at_once_and_an_empty_one_takes_a_large_command() {
     );
     talk.receive("+OK\r\n");
     assert_eq!(talk.reply(large), "OK");
+    let (bytes, lengths) = (b"GETk".repeat(100), [2, 3, 1].repeat(100));
+    let refused =
+        talk.client.submit_batch(&bytes, &lengths, talk.now()).expect_err("a batch is no single command");
+    assert_eq!(refused.code, ErrorCode::QueueFull);
     talk.submit("GET k");
 }
 

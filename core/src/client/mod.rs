@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now, UnixTime};
 use crate::tls::TlsSettings;
 use node::{Node, Trouble};
-pub use output::{Notice, Output, ReplyBatch};
+pub use output::{Notice, Output, ReplyBatch, Severity};
 use std::collections::VecDeque;
 use tokens::{Arrival, Tokens};
 

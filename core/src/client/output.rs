@@ -5,6 +5,7 @@ use crate::command::CommandId;
 use crate::connection::{Answer, ConnId};
 use crate::error::CommandError;
 use crate::resp::{Node, Reply};
+use std::fmt;
 use std::time::Duration;
 
 /// One instruction or result, in causal order.
@@ -118,4 +119,82 @@ pub enum Notice {
     },
     /// A token names another identity than the one this client logged in as. It is not used.
     IdentityChanged,
+}
+
+/// How much a notice matters to whoever keeps the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Severity {
+    /// Routine.
+    Debug = 1,
+    /// Worth knowing later.
+    Info = 2,
+    /// Somebody should look.
+    Warning = 3,
+}
+
+impl Notice {
+    /// A stable name, the same in every language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Notice::Ready { .. } => "ready",
+            Notice::ConnectionLost { .. } => "connection-lost",
+            Notice::LoginRefused { .. } => "login-refused",
+            Notice::ReAuthenticated { .. } => "reauthenticated",
+            Notice::ReAuthRefused { .. } => "reauth-refused",
+            Notice::ClockIsWrong { .. } => "clock-is-wrong",
+            Notice::ClockJumped { .. } => "clock-jumped",
+            Notice::IdentityChanged => "identity-changed",
+        }
+    }
+
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Notice::Ready { .. } => Severity::Debug,
+            Notice::ConnectionLost { .. } | Notice::ReAuthenticated { .. } | Notice::ClockJumped { .. } => {
+                Severity::Info
+            }
+            Notice::LoginRefused { .. }
+            | Notice::ReAuthRefused { .. }
+            | Notice::ClockIsWrong { .. }
+            | Notice::IdentityChanged => Severity::Warning,
+        }
+    }
+
+    /// The connection it is about, if it is about one.
+    pub fn conn(&self) -> Option<ConnId> {
+        match self {
+            Notice::Ready { conn }
+            | Notice::ConnectionLost { conn, .. }
+            | Notice::LoginRefused { conn, .. }
+            | Notice::ReAuthenticated { conn, .. }
+            | Notice::ReAuthRefused { conn, .. }
+            | Notice::ClockIsWrong { conn } => Some(*conn),
+            Notice::ClockJumped { .. } | Notice::IdentityChanged => None,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Ready { .. } => f.write_str("connected and logged in"),
+            Notice::ConnectionLost { cause, .. } => write!(f, "the connection was lost: {cause}"),
+            Notice::LoginRefused { refusal, .. } => {
+                write!(f, "the server refused the login: {}", refusal.text)
+            }
+            Notice::ReAuthenticated { generation, .. } => {
+                write!(f, "the connection presented token {generation}")
+            }
+            Notice::ReAuthRefused { refusal, .. } => {
+                write!(f, "the server refused a newer token, the old login stands: {}", refusal.text)
+            }
+            Notice::ClockIsWrong { .. } => {
+                f.write_str("the server accepted a token that ended by the local clock: the clock is wrong")
+            }
+            Notice::ClockJumped { ahead } => write!(f, "the wall clock ran ahead by {} s", ahead.as_secs()),
+            Notice::IdentityChanged => f.write_str("a token of another identity came and is not used"),
+        }
+    }
 }

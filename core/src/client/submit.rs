@@ -10,7 +10,7 @@ impl Client {
     pub fn submit(&mut self, command: Command<'_>, now: Now) -> Result<CommandId, SubmitError> {
         let arguments = || command.arguments.iter().copied();
         let len = self.check(arguments())?;
-        self.admit(len)?;
+        self.admit(len, 1)?;
         let monotonic = self.observe(now);
         let deadline = self.deadline(command.timeout, monotonic);
         let id = self.next_id();
@@ -27,11 +27,8 @@ impl Client {
         now: Now,
     ) -> Result<CommandIds, SubmitError> {
         let batch = Batch::new(bytes, lengths).ok_or_else(malformed)?;
-        let mut len = 0;
-        for arguments in batch.commands() {
-            len += self.check(arguments)?;
-        }
-        self.admit(len)?;
+        let (len, count) = self.check_all(batch)?;
+        self.admit(len, count)?;
         let monotonic = self.observe(now);
         let deadline = self.deadline(None, monotonic);
         let first = CommandId(self.latest_command + 1);
@@ -61,7 +58,7 @@ impl Client {
         for arguments in batch.commands() {
             let id = self.next_id();
             count += 1;
-            match self.check(arguments).and_then(|len| self.admit(len)) {
+            match self.check(arguments).and_then(|len| self.admit(len, 1)) {
                 Ok(()) => self.node.queue.push(id, deadline, arguments),
                 Err(error) => self.fail(id, error.code, Outcome::NotSent, &error.text),
             }
@@ -79,14 +76,11 @@ impl Client {
         now: Now,
     ) -> Result<CommandId, SubmitError> {
         let batch = Batch::new(bytes, lengths).filter(|_| !lengths.is_empty()).ok_or_else(malformed)?;
-        let mut len = 0;
-        for arguments in batch.commands() {
-            len += self.check(arguments)?;
-        }
+        let (len, _) = self.check_all(batch)?;
         if len > self.config.limits.command_len_max {
             return Err(too_large(len));
         }
-        self.admit(len)?;
+        self.admit(len, 1)?;
         let monotonic = self.observe(now);
         let deadline = self.deadline(None, monotonic);
         let id = self.next_id();
@@ -131,12 +125,23 @@ impl Client {
         }
     }
 
-    fn admit(&self, len: usize) -> Result<(), SubmitError> {
+    /// How many bytes a batch takes, and how many commands it has.
+    fn check_all(&self, batch: Batch<'_>) -> Result<(usize, usize), SubmitError> {
+        let (mut len, mut count) = (0, 0);
+        for arguments in batch.commands() {
+            len += self.check(arguments)?;
+            count += 1;
+        }
+        Ok((len, count))
+    }
+
+    /// Whether there is room. One command (or transaction) of any allowed size always finds room in an empty queue.
+    fn admit(&self, len: usize, count: usize) -> Result<(), SubmitError> {
         if self.is_closed {
             return Err(SubmitError { code: ErrorCode::Closed, text: "the client is closed".to_owned() });
         }
         let held = self.node.held_bytes();
-        if held > 0 && held + len > self.config.limits.queued_bytes_max {
+        if (held > 0 || count > 1) && held + len > self.config.limits.queued_bytes_max {
             let text = format!("{held} bytes of commands wait already; {len} more are over the limit");
             return Err(SubmitError { code: ErrorCode::QueueFull, text });
         }
