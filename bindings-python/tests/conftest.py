@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -158,21 +159,28 @@ def emulator_path() -> str:
     return emulator_binary()
 
 
-@pytest.fixture
-def emulator(emulator_path: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """One with tokens of five seconds, found by the identity libraries through the environment."""
+@contextlib.contextmanager
+def run_emulator(path: str, token_ttl: int, environment: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator that the identity libraries find through the environment."""
     process = subprocess.Popen(
-        [emulator_path, "--profile", "amr-nocluster", "--token-ttl", "5", "--port", "0",
+        [path, "--profile", "amr-nocluster", "--token-ttl", str(token_ttl), "--port", "0",
          "--identity-port", "0", "--stdin-lifeline"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
-        monkeypatch.setenv("IDENTITY_ENDPOINT", facts["identity_endpoint"])
-        monkeypatch.setenv("IDENTITY_HEADER", facts["identity_header"])
-        monkeypatch.delenv("IDENTITY_SERVER_THUMBPRINT", raising=False)
+        environment.setenv("IDENTITY_ENDPOINT", facts["identity_endpoint"])
+        environment.setenv("IDENTITY_HEADER", facts["identity_header"])
+        environment.delenv("IDENTITY_SERVER_THUMBPRINT", raising=False)
         yield Emulator(facts)
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture
+def emulator(emulator_path: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """One with tokens of five seconds."""
+    with run_emulator(emulator_path, 5, monkeypatch) as emulator:
+        yield emulator

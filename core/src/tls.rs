@@ -101,7 +101,7 @@ impl TlsSettings {
     pub(crate) fn connect(&self) -> Result<TlsSession, TlsError> {
         let connection = ClientConnection::new(self.config.clone(), self.name.clone())
             .map_err(|error| TlsError(error.to_string()))?;
-        Ok(TlsSession { connection })
+        Ok(TlsSession { connection, has_peer_closed: false })
     }
 }
 
@@ -135,12 +135,18 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
 #[derive(Debug)]
 pub(crate) struct TlsSession {
     connection: ClientConnection,
+    has_peer_closed: bool,
 }
 
 impl TlsSession {
     /// Whether application data may flow: the server's certificate was verified.
     pub(crate) fn is_verified(&self) -> bool {
         !self.connection.is_handshaking()
+    }
+
+    /// Whether the peer said that nothing more will come: whatever is sent now goes unheard.
+    pub(crate) fn has_peer_closed(&self) -> bool {
+        self.has_peer_closed
     }
 
     /// Takes in records, appends what they held to `plaintext` and what has to be answered to `records`. After an
@@ -163,6 +169,7 @@ impl TlsSession {
                 }
             };
             let len = state.plaintext_bytes_to_read();
+            self.has_peer_closed |= state.peer_has_closed();
             if len > 0 {
                 let start = plaintext.len();
                 plaintext.resize(start + len, 0);
@@ -170,7 +177,8 @@ impl TlsSession {
                 self.connection.reader().read_exact(room).map_err(|error| TlsError(error.to_string()))?;
             }
             if taken == 0 && len == 0 {
-                return Err(TlsError("records follow the end of the TLS stream".to_owned()));
+                // What follows the peer's end of the stream is nobody's.
+                break;
             }
         }
         self.write_records(records);

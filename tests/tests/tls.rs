@@ -268,6 +268,22 @@ fn whole_replies_before_an_abrupt_end_count_and_the_rest_is_indeterminate() {
 }
 
 #[test]
+fn a_close_notify_ends_the_connection_before_anything_more_is_sent() {
+    let mut wire = Wire::ready(BOTH);
+    wire.submit("GET a");
+    wire.exchange();
+    wire.server.writer().write_all(b"$1\r\nv\r\n").expect("room");
+    wire.server.send_close_notify();
+    wire.exchange();
+    assert_eq!(wire.outcomes, ["v"]);
+    assert_eq!(wire.conn, None);
+    wire.submit("INCR b");
+    wire.client.close(wire.now);
+    wire.pump();
+    assert!(wire.outcomes[1].contains(&format!("{:?}", Outcome::NotSent)), "{:?}", wire.outcomes);
+}
+
+#[test]
 fn garbage_inside_the_stream_ends_the_connection() {
     let mut wire = Wire::ready(BOTH);
     wire.submit("GET a");

@@ -27,6 +27,8 @@ BUFFER_LEN = 128 * 1024
 MORE_LEN = 32 * 1024
 #: After so many seconds of silence the socket is looked at before it is written to.
 STALE = 1.0
+#: As often at most, so that a server that never stops sending cannot keep a command from being written.
+LOOKS_MAX = 16
 
 
 class Driver:
@@ -208,7 +210,10 @@ class Driver:
         """After a silence: what became due or was received meanwhile comes before any write."""
         self.core.timeout()
         sock = self._sock
-        if sock is not None and is_readable(sock):
+        # The last piece may be the connection's end: a few reads are worth a command that would be lost with it.
+        for _ in range(LOOKS_MAX):
+            if sock is None or sock is not self._sock or not is_readable(sock):
+                break
             self._read(sock)
 
     def _tend(self) -> None:

@@ -278,6 +278,9 @@ impl Client {
     }
 }
 
+/// Said of an orderly end, whether TLS or the socket told it.
+pub(super) const CLOSED_BY_SERVER: &str = "the server closed the connection";
+
 fn trouble_of(breakage: Breakage) -> Trouble {
     let (code, text) = match breakage {
         Breakage::Protocol(error) => {
@@ -289,6 +292,7 @@ fn trouble_of(breakage: Breakage) -> Trouble {
             "a PING came back with another text: replies and commands came apart".to_owned(),
         ),
         Breakage::Tls(error) => (ErrorCode::Tls, error.to_string()),
+        Breakage::PeerClosed => (ErrorCode::ConnectionLost, CLOSED_BY_SERVER.to_owned()),
         Breakage::ConnectTimeout => {
             (ErrorCode::Unreachable, "the connection was not established in time".to_owned())
         }

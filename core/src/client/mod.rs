@@ -376,7 +376,7 @@ fn trouble_of(cause: DisconnectCause) -> Trouble {
     match cause {
         DisconnectCause::ConnectFailed(text) => Trouble { code: ErrorCode::Unreachable, text },
         DisconnectCause::Closed => {
-            Trouble { code: ErrorCode::ConnectionLost, text: "the server closed the connection".to_owned() }
+            Trouble { code: ErrorCode::ConnectionLost, text: events::CLOSED_BY_SERVER.to_owned() }
         }
         DisconnectCause::Broken(text) => Trouble { code: ErrorCode::ConnectionLost, text },
     }

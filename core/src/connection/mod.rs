@@ -81,6 +81,8 @@ pub(crate) enum Breakage {
     SurplusReply,
     NonceMismatch,
     Tls(TlsError),
+    /// Nothing more will come: TLS' close_notify, ahead of the socket's own end.
+    PeerClosed,
     ConnectTimeout,
     LoginTimeout,
     SilentPeer,
@@ -268,6 +270,8 @@ impl Connection {
             events.push(Event::Broken(breakage));
         } else if let Some(error) = tls_error {
             events.push(Event::Broken(Breakage::Tls(error)));
+        } else if self.has_peer_closed() {
+            events.push(Event::Broken(Breakage::PeerClosed));
         }
     }
 
@@ -389,6 +393,10 @@ impl Connection {
     fn enter(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
         self.phase_since = now;
+    }
+
+    fn has_peer_closed(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(session) if session.has_peer_closed())
     }
 
     fn is_verified(&self) -> bool {
