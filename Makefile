@@ -66,9 +66,9 @@ simulate:
 	SEEDS=$(SEEDS) FROM=$(FROM) cargo test --release --quiet -p respass-tests --test simulation \
 		random_fleets -- --nocapture
 
-# The mutation loops, each for SECONDS.
+# Each random test of the parser, with new seeds for SECONDS.
 fuzz:
-	FUZZ_SECONDS=$(SECONDS) cargo test --release --quiet -p respass-tests --test resp_mutation -- --nocapture
+	scripts/fuzz.sh $(SECONDS)
 
 bench: prepare $(VENV)/.installed
 	bench/run.sh

@@ -56,9 +56,16 @@ pub struct Report {
     pub reauths: u64,
     /// Connections that the network cut.
     pub cuts: u64,
+    /// Deliveries that the network split.
+    pub splits: u64,
+    /// Time that the clients lived, added up, in microseconds.
+    pub lived: u64,
     /// Over everything that came out of every core.
     pub trace: u64,
 }
+
+/// True time at the start: not zero, so that subtractions have room.
+const START: u64 = 1000 * SECOND;
 
 /// See the module's description.
 pub struct World {
@@ -78,13 +85,14 @@ pub struct World {
     links: BTreeMap<(usize, u64), Link>,
     payload: u64,
     cuts: u64,
+    splits: u64,
 }
 
 impl World {
     /// An empty world.
     pub fn new(seed: u64) -> World {
         World {
-            now: 1000 * SECOND,
+            now: START,
             server: Server::default(),
             clients: Vec::new(),
             faults: Faults::default(),
@@ -95,6 +103,7 @@ impl World {
             links: BTreeMap::new(),
             payload: 0,
             cuts: 0,
+            splits: 0,
         }
     }
 
@@ -153,6 +162,8 @@ impl World {
             lapses: self.server.ledger.lapses,
             reauths: self.server.ledger.reauths,
             cuts: self.cuts,
+            splits: self.splits,
+            lived: self.clients.iter().map(|client| self.now - START - client.spec.starts_at).sum(),
             ..Report::default()
         };
         for client in &mut self.clients {
@@ -289,6 +300,7 @@ impl World {
     fn carry(&mut self, index: usize, conn: u64, mut bytes: Vec<u8>, to_server: bool) {
         while !bytes.is_empty() {
             let is_split = self.faults.split_one_in > 0 && self.rng.u64(0..self.faults.split_one_in) == 0;
+            self.splits += u64::from(is_split);
             let len = if is_split { self.rng.usize(1..=bytes.len()) } else { bytes.len() };
             let rest = bytes.split_off(len);
             let earliest = self.now + self.latency();
