@@ -9,7 +9,8 @@
 //! loop {
 //!     while let Some(output) = client.poll_output() {
 //!         Connect { conn, host, port }  → open a TCP connection; then handle_connected or handle_disconnected
-//!         Transmit { conn }             → write client.transmit(conn), report handle_transmitted; repeat until empty
+//!         Transmit { conn }             → write client.transmit(conn), report handle_transmitted; until it is empty,
+//!                                         or the socket takes no more: then go on when it is writable again
 //!         Disconnect { conn, .. }       → write the last bytes, close the socket
 //!         TokenNeeded { newer_than }    → source.request(newer_than); what it returns goes to handle_token
 //!         Replies(batch)                → hand each reply to whoever submitted the command, then recycle(batch)
@@ -24,6 +25,9 @@
 //! A [`TokenSource`] is driven the same way: [`SourceOutput::Fetch`] asks the host to call its credential, the answer
 //! goes to `handle_fetched` or `handle_failed`, and [`SourceOutput::Issued`] and [`SourceOutput::Failed`] go to every
 //! client that depends on the source. One source serves all clients that share a credential.
+//!
+//! `Transmit` is said once: a driver whose socket took only a part must come back by itself, because nothing reminds
+//! it. `poll_timeout` may be early, never late; a driver keeps one timer and moves it only to earlier moments.
 //!
 //! # What can be relied on
 //!
