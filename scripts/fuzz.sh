@@ -8,7 +8,8 @@ for target in resp_mutation resp_differential; do
     seed=${FROM:-1} runs=0
     end=$((SECONDS + seconds))
     while [ $SECONDS -lt $end ]; do
-        RESP_SEED=$seed RESP_CASES=1000000 cargo test --release --quiet -p respass-tests --test "$target" >/dev/null || {
+        export RESP_SEED=$seed RESP_CASES=1000000
+        cargo test --release --quiet -p respass-tests --test "$target" >/dev/null || {
             echo "$target failed; replay with RESP_SEED=$seed cargo test -p respass-tests --test $target" >&2
             exit 1
         }

@@ -252,3 +252,38 @@ fn a_token_that_ended_during_a_suspend_is_not_handed_out() {
     bench.advance(Duration::from_secs(1));
     assert!(bench.request(0).is_none());
 }
+
+#[test]
+fn absurd_times_are_survived() {
+    let claims = |exp: i64, iat: i64| {
+        use base64::Engine;
+        let payload = format!(r#"{{"oid":"o","exp":{exp},"iat":{iat},"nbf":{iat}}}"#);
+        format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload))
+    };
+    let times = [i64::MIN, -1, 0, 1, 1_800_000_000, 1_800_003_600, i64::MAX / 1_000_000, i64::MAX];
+    let relative = [None, Some(Duration::ZERO), Some(Duration::from_micros(1)), Some(Duration::MAX)];
+    let now = Now { monotonic: Instant::from_micros(SECOND), unix: UnixTime::from_micros(EPOCH) };
+    for exp in times {
+        for iat in times {
+            for expires_in in relative {
+                let mut source = TokenSource::new([1; 32], now);
+                source.subscribe();
+                source.request(0, now);
+                let token = FetchedToken {
+                    text: Secret::new(claims(exp, iat).into_bytes()),
+                    expires_on: Some(UnixTime::from_secs(iat)),
+                    expires_in,
+                    refresh_on: Some(UnixTime::from_secs(exp)),
+                };
+                source.handle_fetched(token, now);
+                while source.poll_output().is_some() {}
+                let next = source.poll_timeout().expect("a question or a change of state");
+                let wait = next.since(now.monotonic);
+                assert!(
+                    !wait.is_zero() && wait <= Duration::from_secs(366 * 86_400),
+                    "{exp} {iat}: {wait:?}"
+                );
+            }
+        }
+    }
+}

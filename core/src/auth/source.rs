@@ -420,19 +420,17 @@ struct Estimate {
 
 impl Estimate {
     fn of(fetched: &FetchedToken, claims: &Claims, now: Now) -> Estimate {
-        let stated = fetched.expires_in.map(|life| now.unix + life).or(fetched.expires_on);
+        let expires_in = fetched.expires_in.map(|life| life.min(LIFE_MAX)).filter(|life| !life.is_zero());
+        let stated = expires_in.map(|life| now.unix + life).or(fetched.expires_on);
         let expires_on = claims.exp.map(UnixTime::from_secs).or(stated).unwrap_or(now.unix + UNSTATED_LIFE);
-        if let Some(life) = fetched.expires_in.filter(|life| !life.is_zero()) {
+        if let Some(life) = expires_in {
             return Estimate { life, is_doubtful: false, expires_on };
         }
         // A clock that reads earlier than the issue is behind by at least the difference.
         let issued = claims.iat.map(UnixTime::from_secs);
         let here = issued.map_or(now.unix, |issued| now.unix.max(issued));
-        let whole = issued.map_or(DOUBTFUL_LIFE_MAX, |issued| expires_on.since(issued));
+        let whole = issued.map_or(LIFE_MAX, |issued| expires_on.since(issued).min(LIFE_MAX));
         let life = expires_on.since(here).min(whole);
-        if issued.is_none() && !life.is_zero() {
-            return Estimate { life: expires_on.since(here), is_doubtful: false, expires_on };
-        }
         if life.is_zero() {
             // Expired, or the clock here is wrong: the server will tell.
             let life = whole.min(DOUBTFUL_LIFE_MAX).max(Duration::from_secs(1));
@@ -441,6 +439,9 @@ impl Estimate {
         Estimate { life, is_doubtful: false, expires_on }
     }
 }
+
+/// Nothing is planned further ahead, whatever a token claims.
+const LIFE_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Assumed where neither the token nor the credential states an end.
 const UNSTATED_LIFE: Duration = Duration::from_secs(600);
