@@ -424,7 +424,8 @@ fn compare(seed: u64) -> Option<&'static str> {
     };
     assert!(
         reason.is_some(),
-        "again with RESP_SEED={seed} RESP_CASES=1: {}\nours {our_frames:?} {:?} {error:?}\ntheirs {their_frames:?} {:?}",
+        "again with RESP_SEED={seed} RESP_CASES=1: {}\nours {our_frames:?} {:?} {error:?}\n\
+         theirs {their_frames:?} {:?}",
         bytes.escape_ascii(),
         ours.1,
         theirs.1,
