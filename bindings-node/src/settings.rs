@@ -74,7 +74,10 @@ impl TlsSettings {
         TlsConfig {
             builtin_roots: self.ca.is_none(),
             ca_pem: self.ca.iter().map(|pem| pem.to_vec()).collect(),
-            client_pem: self.cert.zip(self.key).map(|(cert, key)| (cert.to_vec(), key.to_vec())),
+            client_pem: self
+                .cert
+                .zip(self.key)
+                .map(|(cert, key)| (cert.to_vec(), Arc::new(Secret::new(key.to_vec())))),
             server_name: self.servername,
         }
     }

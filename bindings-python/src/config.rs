@@ -40,7 +40,7 @@ impl Options {
         config.tls = self.tls.then(|| TlsConfig {
             builtin_roots: self.ca_pem.is_none(),
             ca_pem: self.ca_pem.into_iter().collect(),
-            client_pem: self.client_pem,
+            client_pem: self.client_pem.map(|(chain, key)| (chain, Arc::new(Secret::new(key)))),
             server_name: self.server_name,
         });
         config.credential = match (self.has_credential, self.password) {

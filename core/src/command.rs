@@ -138,7 +138,9 @@ pub(crate) fn refusal<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Opti
         b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"
         | b"BZMPOP" | b"WAIT" | b"WAITAOF" | b"WATCH" | b"MONITOR" | b"SUBSCRIBE" | b"PSUBSCRIBE"
         | b"SSUBSCRIBE" => Some(Refusal::NeedsOwnConnection),
+        // `GROUP <group> <consumer>` may be called anything.
         b"XREAD" | b"XREADGROUP" => arguments
+            .skip(if name == b"XREADGROUP" { 3 } else { 0 })
             .take_while(|argument| !argument.eq_ignore_ascii_case(b"STREAMS"))
             .any(|argument| argument.eq_ignore_ascii_case(b"BLOCK"))
             .then_some(Refusal::NeedsOwnConnection),
@@ -150,6 +152,10 @@ pub(crate) fn refusal<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Opti
             .is_some_and(|argument| {
                 argument.eq_ignore_ascii_case(b"REPLY") || argument.eq_ignore_ascii_case(b"TRACKING")
             })
+            .then_some(Refusal::OwnedByClient),
+        b"SCRIPT" => arguments
+            .next()
+            .is_some_and(|argument| argument.eq_ignore_ascii_case(b"DEBUG"))
             .then_some(Refusal::OwnedByClient),
         _ => None,
     }

@@ -60,6 +60,9 @@ impl Config {
         if self.client_name.contains(|c: char| !c.is_ascii_graphic()) {
             return complain("a client name holds printable ASCII without blanks only");
         }
+        if self.limits.sealed_ahead_max == 0 {
+            return complain("sealed_ahead_max must not be 0: nothing would ever be sent");
+        }
         match &self.credential {
             Credential::Token { .. } if self.tls.is_none() && !self.may_send_token_in_plaintext() => {
                 complain(

@@ -3,6 +3,7 @@
 //! This is the shape that rustls 0.24 has; underneath stands the buffered API of 0.23, so that the upgrade touches
 //! this file alone.
 
+use crate::secret::Secret;
 use crate::time::Now;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -22,7 +23,7 @@ pub struct TlsConfig {
     /// Whether to trust the public authorities that are built in (Mozilla's list).
     pub builtin_roots: bool,
     /// Certificate chain and private key in PEM, for servers that ask for a client certificate.
-    pub client_pem: Option<(Vec<u8>, Vec<u8>)>,
+    pub client_pem: Option<(Vec<u8>, Arc<Secret>)>,
     /// The name to verify the certificate against and to send as SNI; the configured host where `None`.
     pub server_name: Option<String>,
 }
@@ -80,7 +81,7 @@ impl TlsSettings {
         let mut config = match &tls.client_pem {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key)
+                let key = PrivateKeyDer::from_pem_slice(key.expose())
                     .map_err(|_| TlsError("the client's private key is not readable PEM".to_owned()))?;
                 builder
                     .with_client_auth_cert(certificates(chain, "client certificate")?, key)
@@ -165,6 +166,8 @@ impl TlsSession {
                 Ok(state) => state,
                 Err(error) => {
                     self.write_records(records);
+                    // Records before the broken one were good. What is read ends in an error of its own.
+                    let _ = self.connection.reader().read_to_end(plaintext);
                     return Err(TlsError(explain(&error)));
                 }
             };

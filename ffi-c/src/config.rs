@@ -92,7 +92,8 @@ pub unsafe extern "C" fn respass_config_set_client_certificate(
     key_len: usize,
 ) -> ResultCode {
     set(config, |config| {
-        let pair = (bytes!(chain_pem, chain_len)?.to_vec(), bytes!(key_pem, key_len)?.to_vec());
+        let key = Arc::new(Secret::new(bytes!(key_pem, key_len)?.to_vec()));
+        let pair = (bytes!(chain_pem, chain_len)?.to_vec(), key);
         config.tls.get_or_insert_with(TlsConfig::default).client_pem = Some(pair);
         Ok(())
     })

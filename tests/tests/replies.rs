@@ -210,6 +210,128 @@ fn a_command_refused_inside_a_transaction_is_named_and_nothing_ran() {
 }
 
 #[test]
+fn where_multi_is_refused_and_commands_ran_the_outcome_says_so() {
+    let mut talk = Conversation::ready();
+    let unit = talk.submit_transaction(&["INCR h"]);
+    talk.sent();
+    talk.receive("-NOPERM no permissions to run 'multi'\r\n:1\r\n-ERR EXEC without MULTI\r\n");
+    let error = talk.failure(unit);
+    assert_eq!(error.outcome, Outcome::Indeterminate);
+    assert!(error.text.contains("NOPERM"), "{error}");
+}
+
+#[test]
+fn a_cancelled_transaction_leaves_nothing_to_the_next() {
+    let mut talk = Conversation::ready();
+    let first = talk.submit_transaction(&["NOPE", "GET a"]);
+    talk.sent();
+    talk.client.cancel(first);
+    let second = talk.submit_transaction(&["GET b", "NOPE2"]);
+    talk.sent();
+    talk.receive("+OK\r\n-ERR unknown command 'NOPE'\r\n+QUEUED\r\n-EXECABORT x\r\n");
+    talk.receive("+OK\r\n+QUEUED\r\n-ERR unknown command 'NOPE2'\r\n-EXECABORT x\r\n");
+    let error = talk.failure(second);
+    assert!(error.text.contains("command 2") && error.text.contains("NOPE2"), "{error}");
+}
+
+#[test]
+fn nothing_of_our_own_comes_into_the_middle_of_a_command() {
+    let mut talk = Conversation::ready();
+    talk.advance_slowly(Duration::from_secs(29));
+    let value = "x".repeat(300_000);
+    talk.submit(&format!("SET k {value}"));
+    let (conn, now) = (talk.conn.expect("a connection"), talk.now());
+    let mut all = talk.client.take_transmit(conn, now);
+    talk.advance_slowly(Duration::from_secs(3));
+    all.extend(talk.sent().into_bytes());
+    assert!(all.ends_with(b"x\r\n"));
+    assert_eq!(memory_find(&all, b"PING"), None);
+}
+
+fn memory_find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+    bytes.windows(word.len()).position(|window| window == word)
+}
+
+#[test]
+fn a_peer_that_takes_no_more_of_a_command_is_given_up() {
+    let mut talk = Conversation::ready();
+    talk.submit(&format!("SET k {}", "x".repeat(300_000)));
+    let (conn, now) = (talk.conn.expect("a connection"), talk.now());
+    talk.client.take_transmit(conn, now);
+    talk.advance_slowly(Duration::from_millis(15_100));
+    assert_eq!(talk.closed.len(), 1);
+}
+
+#[test]
+fn a_silent_peer_is_noticed_also_when_every_caller_gave_up_early() {
+    let mut talk = Conversation::ready();
+    for _ in 0..15 {
+        let id = talk.submit("GET a");
+        talk.sent();
+        talk.advance_slowly(Duration::from_secs(1));
+        talk.client.cancel(id);
+        talk.pump();
+    }
+    talk.advance_slowly(Duration::from_millis(200));
+    assert_eq!(talk.closed.len(), 1);
+}
+
+#[test]
+fn idle_time_is_no_evidence_against_a_peer() {
+    let mut talk = Conversation::ready();
+    talk.advance_slowly(Duration::from_secs(25));
+    let id = talk.submit("GET a");
+    talk.sent();
+    talk.advance_slowly(Duration::from_millis(5_100));
+    assert_eq!(talk.failure(id).code, ErrorCode::Timeout);
+    assert!(talk.closed.is_empty(), "it was given five seconds only");
+}
+
+#[test]
+fn commands_that_nobody_waits_for_any_more_leave_room_for_others() {
+    let limits = Limits { queued_bytes_max: 1000, ..Limits::default() };
+    let mut talk = Conversation::new(Config { limits, ..Config::new("localhost", 6379) });
+    for _ in 0..50 {
+        let id = talk.submit(&format!("SET k {}", "x".repeat(500)));
+        talk.client.cancel(id);
+        talk.pump();
+    }
+    talk.submit("GET k");
+}
+
+#[test]
+fn what_the_socket_took_is_not_kept_while_more_is_written() {
+    let mut talk = Conversation::ready();
+    talk.submit(&format!("SET k {}", "x".repeat(3_000_000)));
+    let (conn, now) = (talk.conn.expect("a connection"), talk.now());
+    let mut left = 3_000_000;
+    while left > 100_000 {
+        let unsent = talk.client.transmit(conn, now).len();
+        assert!(unsent <= 64 << 10);
+        talk.client.handle_transmitted(conn, unsent - 1, now);
+        left -= unsent - 1;
+    }
+}
+
+#[test]
+fn a_server_that_closes_right_after_login_is_met_with_growing_waits() {
+    let mut talk = Conversation::ready();
+    talk.disconnect();
+    let mut reconnects = 0;
+    for _ in 0..600 {
+        if talk.conn.is_some() {
+            talk.connect();
+            talk.sent();
+            talk.receive(&format!("{HELLO_OK}{NO_SETINFO}"));
+            talk.disconnect();
+            reconnects += 1;
+        }
+        talk.advance(Duration::from_millis(100));
+    }
+    assert!(reconnects < 40, "{reconnects} logins in a minute");
+}
+
+#[test]
 fn an_idle_connection_is_probed_and_a_silent_peer_noticed_within_35_seconds() {
     let mut talk = Conversation::ready();
     talk.advance_slowly(Duration::from_millis(30_100));

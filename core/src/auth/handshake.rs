@@ -160,12 +160,17 @@ impl Handshake {
     }
 
     fn refuse(&self, text: &str) -> Progress {
+        Progress::Refused(self.login.refusal(text.as_bytes()))
+    }
+}
+
+impl Login {
+    /// What a server said to this login, fit to be shown: one line of limited length, without the secret.
+    pub(crate) fn refusal(&self, text: &[u8]) -> LoginRefusal {
+        let text = String::from_utf8_lossy(text);
         let text: String = text.chars().filter(|c| !c.is_control()).take(REFUSAL_LEN_MAX).collect();
-        let text = match &self.login.secret {
-            Some(secret) => secret.scrub(&text),
-            None => text,
-        };
-        Progress::Refused(LoginRefusal { text })
+        let text = self.secret.as_ref().map_or(text.clone(), |secret| secret.scrub(&text));
+        LoginRefusal { text }
     }
 }
 

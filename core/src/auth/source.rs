@@ -239,8 +239,12 @@ impl TokenSource {
         if is_same && !deserves_a_try {
             return self.handle_same(now);
         }
+        let is_wanted = self.is_newer_wanted && !estimate.is_doubtful;
         let outlives = self.current.as_ref().is_none_or(|current| {
-            is_same || now.monotonic + estimate.life > current.expires_at || estimate.is_doubtful
+            let ends_later = now.monotonic + estimate.life > current.expires_at;
+            // Where the local clock is in doubt, the claims decide.
+            let claims_later = estimate.expires_on > current.expires_on;
+            is_same || is_wanted || if estimate.is_doubtful { claims_later } else { ends_later }
         });
         if !outlives {
             // An older token than the one in use: a cache of another process, for one.

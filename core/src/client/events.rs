@@ -19,22 +19,28 @@ impl Client {
                 Event::ReAuthenticated { generation } => {
                     self.reauth_count += 1;
                     self.last_error = None;
+                    self.node.handle_reauthenticated();
                     self.outputs.push_back(Output::Notice(Notice::ReAuthenticated { conn, generation }));
                     self.offer_token(now);
                 }
                 Event::ReAuthRefused { generation, refusal } => {
                     self.last_error = Some(refusal.text.clone());
                     self.outputs.push_back(Output::Notice(Notice::ReAuthRefused { conn, refusal }));
-                    self.node.handle_reauth_refused(now, &mut self.rng);
-                    self.need_token(generation);
+                    if generation >= self.tokens.generation() {
+                        self.node.handle_reauth_refused(now, &mut self.rng);
+                        self.need_token(generation);
+                    } else {
+                        self.offer_token(now);
+                    }
                 }
-                Event::TransactionRefused { id, index, text } => {
-                    let text = format!(
-                        "command {} of the transaction: {}",
-                        index + 1,
-                        String::from_utf8_lossy(&text)
-                    );
-                    self.fail(id, ErrorCode::ExecAbort, Outcome::Refused, &text);
+                Event::TransactionRefused { id, step, text, has_run } => {
+                    let text = String::from_utf8_lossy(&text);
+                    let text = match step {
+                        0 => format!("the transaction was refused: {text}"),
+                        _ => format!("command {step} of the transaction: {text}"),
+                    };
+                    let outcome = if has_run { Outcome::Indeterminate } else { Outcome::Refused };
+                    self.fail(id, ErrorCode::ExecAbort, outcome, &text);
                 }
                 Event::Broken(breakage) => {
                     let trouble = trouble_of(breakage);
@@ -70,7 +76,7 @@ impl Client {
     }
 
     fn handle_ready(&mut self, conn: ConnId, now: Instant) {
-        self.node.handle_ready();
+        self.node.handle_ready(now);
         self.last_error = None;
         self.outputs.push_back(Output::Notice(Notice::Ready { conn }));
         let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);

@@ -168,7 +168,7 @@ impl Client {
             (batch.bytes, batch.nodes) = connection.take_tape((batch.bytes, batch.nodes));
         }
         if batch.answers.is_empty() {
-            self.spare = batch;
+            self.recycle(batch);
         } else {
             self.outputs.push_back(Output::Replies(batch));
         }
@@ -200,6 +200,9 @@ impl Client {
     /// A token came from the source.
     pub fn handle_token(&mut self, token: &IssuedToken, now: Now) {
         let now = self.observe(now);
+        if self.is_closed {
+            return;
+        }
         match self.tokens.handle_token(token) {
             Arrival::New => {
                 self.is_token_requested = false;
@@ -211,11 +214,12 @@ impl Client {
                     self.give_up_login(now);
                 }
             }
-            Arrival::OtherIdentity => self.outputs.push_back(Output::Notice(Notice::IdentityChanged)),
+            Arrival::OtherIdentity => {
+                self.outputs.push_back(Output::Notice(Notice::IdentityChanged));
+                self.refuse_token("the token names another identity than the one that logged in");
+            }
             Arrival::NoIdentity => {
-                let text = "the token names no object id (oid): give the user name";
-                self.last_error = Some(text.to_owned());
-                self.fail_queue(ErrorCode::TokenRefused, text);
+                self.refuse_token("the token names no object id (oid): give the user name")
             }
         }
         self.settle(now);
@@ -225,7 +229,7 @@ impl Client {
     pub fn handle_token_failed(&mut self, failure: &TokenFailure, now: Now) {
         let now = self.observe(now);
         self.last_error = Some(failure.text.clone());
-        if self.node.connection.is_none() && self.is_token_requested {
+        if self.node.connection.is_none() && self.is_token_requested && !self.can_login(now) {
             let trouble = Trouble { code: ErrorCode::TokenUnavailable, text: failure.text.clone() };
             if failure.is_permanent {
                 self.fail_queue(trouble.code, &trouble.text);
@@ -329,12 +333,21 @@ impl Client {
         }
     }
 
+    /// A token came that cannot be used. A connection that is logged in goes on.
+    fn refuse_token(&mut self, text: &str) {
+        self.last_error = Some(text.to_owned());
+        if self.node.connection.is_none() {
+            self.fail_queue(ErrorCode::TokenRefused, text);
+            self.node.trouble = Some(Trouble { code: ErrorCode::TokenRefused, text: text.to_owned() });
+        }
+    }
+
     fn observe(&mut self, now: Now) -> Instant {
         let (now, jump) = self.clock.observe(now);
         if let Some(tls) = &self.tls {
             tls.set_time(now);
         }
-        if let Some(ahead) = jump {
+        if let Some(ahead) = jump.filter(|_| !self.is_closed) {
             self.tokens.handle_clock_jump(ahead);
             self.outputs.push_back(Output::Notice(Notice::ClockJumped { ahead }));
         }
@@ -357,7 +370,13 @@ impl Client {
 
     /// Whether commands wait for a token, with no failure that explains why.
     fn is_token_awaited(&self) -> bool {
-        self.is_token_requested && self.node.trouble.is_none()
+        let is_explained = |trouble: &Trouble| {
+            matches!(
+                trouble.code,
+                ErrorCode::TokenUnavailable | ErrorCode::LoginRefused | ErrorCode::TokenRefused
+            )
+        };
+        self.is_token_requested && !self.node.trouble.as_ref().is_some_and(is_explained)
     }
 }
 

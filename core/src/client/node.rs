@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) trouble: Option<Trouble>,
     /// Attempts to connect that failed in a row.
     failures: u32,
+    /// Since when the connection is ready.
+    ready_at: Option<Instant>,
     reauth_failures: u32,
     waits_for: Awaited,
     allowance: Allowance,
@@ -57,6 +59,9 @@ struct Allowance {
 /// The first wait before a reconnect is drawn from zero to this; each further one from twice as much.
 const RECONNECT_BASE: Duration = Duration::from_millis(50);
 
+/// A connection that held for so long was no failure.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
+
 impl Node {
     pub(crate) fn new(timeouts: Timeouts, now: Instant) -> Node {
         Node {
@@ -68,6 +73,7 @@ impl Node {
             reauth_at: None,
             trouble: None,
             failures: 0,
+            ready_at: None,
             reauth_failures: 0,
             waits_for: Awaited::Nothing,
             allowance: Allowance::new(&timeouts),
@@ -86,8 +92,8 @@ impl Node {
     }
 
     /// A connection is ready: whatever was wrong is over.
-    pub(crate) fn handle_ready(&mut self) {
-        self.failures = 0;
+    pub(crate) fn handle_ready(&mut self, now: Instant) {
+        self.ready_at = Some(now);
         self.reauth_failures = 0;
         self.trouble = None;
         self.is_wanted = true;
@@ -95,8 +101,18 @@ impl Node {
         self.allowance = Allowance::new(&self.timeouts);
     }
 
+    /// The server accepted a newer token.
+    pub(crate) fn handle_reauthenticated(&mut self) {
+        self.reauth_failures = 0;
+        self.reauth_at = None;
+    }
+
     /// A connection was lost or could not be made: sets when to try again.
     pub(crate) fn handle_lost(&mut self, trouble: Trouble, now: Instant, rng: &mut Rng) {
+        // A server that accepts the login and closes at once is met with growing waits all the same.
+        if self.ready_at.take().is_some_and(|at| now.since(at) >= PROVEN_AFTER) {
+            self.failures = 0;
+        }
         self.queue.rewind();
         self.reauth_at = None;
         self.trouble = Some(trouble);

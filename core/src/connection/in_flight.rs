@@ -44,7 +44,7 @@ impl SlotKind {
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     slots: VecDeque<Slot>,
-    /// No waiter's deadline is earlier; may be too early once replies have come.
+    /// No reply is due earlier; may be too early once replies have come.
     earliest_deadline: Option<u64>,
     /// The id of the latest command.
     latest: CommandId,
@@ -59,10 +59,8 @@ impl InFlight {
         let len = u32::try_from(command.len).unwrap_or(u32::MAX);
         self.len_bytes += len as usize;
         self.slots.push_back(Slot { id: command.id, deadline: command.deadline, len, kind });
-        if kind.has_waiter() {
-            self.earliest_deadline =
-                Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
-        }
+        self.earliest_deadline =
+            Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
     }
 
     pub(crate) fn push_step(&mut self, id: CommandId) {
@@ -111,21 +109,27 @@ impl InFlight {
         }
     }
 
-    /// Detaches every waiter whose deadline is at or before `clock`.
-    pub(crate) fn detach_overdue(&mut self, clock: u64, mut detached: impl FnMut(CommandId)) {
+    /// Detaches every waiter whose deadline is at or before `clock`. Whether any reply is overdue that was not before,
+    /// awaited or not: a peer that answers nobody is dead also when everybody gave up earlier.
+    pub(crate) fn detach_overdue(&mut self, clock: u64, mut detached: impl FnMut(CommandId)) -> bool {
         if self.earliest_deadline.is_none_or(|earliest| earliest > clock) {
-            return;
+            return false;
         }
-        let mut earliest = None;
-        for slot in self.slots.iter_mut().filter(|slot| slot.kind.has_waiter()) {
-            if slot.deadline <= clock {
+        let (mut earliest, mut is_overdue) = (None, false);
+        for slot in self.slots.iter_mut().filter(|slot| slot.deadline < u64::MAX) {
+            if slot.deadline > clock {
+                earliest = Some(earliest.map_or(slot.deadline, |at: u64| at.min(slot.deadline)));
+                continue;
+            }
+            if slot.kind.has_waiter() {
                 slot.kind = SlotKind::Detached;
                 detached(slot.id);
-            } else {
-                earliest = Some(earliest.map_or(slot.deadline, |at: u64| at.min(slot.deadline)));
             }
+            slot.deadline = u64::MAX;
+            is_overdue = true;
         }
         self.earliest_deadline = earliest;
+        is_overdue
     }
 
     /// The ids of all waiters, at the connection's end.

@@ -11,6 +11,7 @@ mod in_flight;
 mod outbound;
 mod queue;
 mod timers;
+mod transaction;
 
 use crate::auth::{Handshake, Login, LoginRefusal, Progress, encode_auth};
 use crate::command::CommandId;
@@ -24,6 +25,7 @@ use outbound::Outbound;
 pub(crate) use queue::{Queue, Removed};
 use std::time::Duration;
 pub use timers::WakeupReason;
+use transaction::TransactionProgress;
 use zeroize::Zeroize;
 
 /// A TCP connection of a client. Never reused.
@@ -65,11 +67,12 @@ pub(crate) enum Event {
         generation: u64,
         refusal: LoginRefusal,
     },
-    /// A command inside MULTI was refused when it was queued, so that EXEC ran nothing.
+    /// MULTI (step 0) or a command behind it was refused, and EXEC was an error. `has_run`: something was not queued.
     TransactionRefused {
         id: CommandId,
-        index: u32,
+        step: u32,
         text: Vec<u8>,
+        has_run: bool,
     },
     Broken(Breakage),
 }
@@ -158,11 +161,13 @@ pub(crate) struct Connection {
     patience: Patience,
     phase_since: Instant,
     received_at: Instant,
+    /// When the peer last had nothing to answer and was then given something: silence before that is no evidence.
+    busy_since: Instant,
+    /// A command has left in part: nothing of our own may come between.
+    is_mid_command: bool,
     /// A command's deadline passed since the last byte was received.
     is_overdue: bool,
-    /// The first command refused inside the transaction whose replies are being received.
-    transaction_refusal: Option<(u32, Vec<u8>)>,
-    transaction_step: u32,
+    transaction: TransactionProgress,
 }
 
 impl Connection {
@@ -197,9 +202,10 @@ impl Connection {
             patience,
             phase_since: now,
             received_at: now,
+            busy_since: now,
+            is_mid_command: false,
             is_overdue: false,
-            transaction_refusal: None,
-            transaction_step: 0,
+            transaction: TransactionProgress::default(),
         }
     }
 
@@ -293,18 +299,21 @@ impl Connection {
         }
         if matches!(self.reauth, Some(ReAuth::Due(_))) {
             // The safe boundary is the end of the command that has left in part, ahead of all others.
-            self.seal_commands(queue, queue.rest_of_first().min(room));
+            self.seal_commands(queue, queue.rest_of_first().min(room), now);
             if queue.is_mid_command() {
                 return self.flush_scratch(events);
             }
             self.write_reauth(now, rng);
         }
         let room = if self.phase == Phase::Ready { room } else { queue.rest_of_first().min(room) };
-        self.seal_commands(queue, room);
+        self.seal_commands(queue, room, now);
         self.flush_scratch(events);
     }
 
-    fn seal_commands(&mut self, queue: &mut Queue, room: usize) {
+    fn seal_commands(&mut self, queue: &mut Queue, room: usize, now: Instant) {
+        if room > 0 && self.in_flight.is_empty() {
+            self.busy_since = now;
+        }
         let out = match self.transport {
             Transport::Plain => self.outbound.tail(),
             Transport::Tls(_) => &mut self.scratch,
@@ -316,6 +325,7 @@ impl Connection {
             let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
             self.in_flight.push_command(&command, kind);
         });
+        self.is_mid_command = queue.is_mid_command();
     }
 
     /// Whether `seal` would find something to do.
@@ -363,16 +373,11 @@ impl Connection {
     }
 
     /// Detaches the waiters whose deadline on the command clock has passed.
-    pub(crate) fn cancel_overdue(&mut self, clock: u64, mut overdue: impl FnMut(CommandId)) {
-        let mut any = false;
-        self.in_flight.detach_overdue(clock, |id| {
-            any = true;
-            overdue(id);
-        });
-        self.is_overdue |= any;
+    pub(crate) fn cancel_overdue(&mut self, clock: u64, overdue: impl FnMut(CommandId)) {
+        self.is_overdue |= self.in_flight.detach_overdue(clock, overdue);
     }
 
-    /// No waiter's deadline on the command clock is earlier.
+    /// No reply is due earlier on the command clock.
     pub(crate) fn earliest_deadline(&self) -> Option<u64> {
         self.in_flight.earliest_deadline()
     }
@@ -489,8 +494,12 @@ impl Connection {
             let slot = self.in_flight.pop().ok_or(Breakage::SurplusReply)?;
             match slot.kind {
                 SlotKind::Command => answers.push(Answer { command: slot.id, node: frame.node }),
-                SlotKind::Detached => {}
-                SlotKind::TransactionStep => self.handle_step(frame),
+                // Where it was a transaction, its steps end here.
+                SlotKind::Detached => self.transaction = TransactionProgress::default(),
+                SlotKind::TransactionStep => {
+                    let (nodes, bytes) = self.decoder.tape();
+                    self.transaction.handle_step(&Reply::at(nodes, bytes, frame.node));
+                }
                 SlotKind::Transaction => self.handle_exec(slot, frame, answers, events),
                 SlotKind::Login => {
                     self.handle_login_reply(frame, now, events);
@@ -514,26 +523,21 @@ impl Connection {
         Reply::at(nodes, bytes, frame.node)
     }
 
+    /// Whether a PING came back with its nonce. A user who may not PING proves nothing, and breaks nothing.
     fn check_nonce(&self, frame: Frame, expected: Option<&str>) -> Result<(), Breakage> {
-        let matches = expected.is_some_and(|nonce| self.reply(frame).is_text(nonce.as_bytes()));
-        if matches { Ok(()) } else { Err(Breakage::NonceMismatch) }
-    }
-
-    fn handle_step(&mut self, frame: Frame) {
-        if frame.kind == Kind::Error && self.transaction_refusal.is_none() {
-            let text = self.reply(frame).as_bytes().to_vec();
-            // Step 0 is MULTI itself.
-            self.transaction_refusal = Some((self.transaction_step.saturating_sub(1), text));
-        }
-        self.transaction_step += 1;
+        let reply = self.reply(frame);
+        let is_forbidden = frame.kind == Kind::Error && reply.as_bytes().starts_with(b"NOPERM");
+        let matches = expected.is_some_and(|nonce| reply.is_text(nonce.as_bytes()));
+        if matches || is_forbidden { Ok(()) } else { Err(Breakage::NonceMismatch) }
     }
 
     fn handle_exec(&mut self, slot: Slot, frame: Frame, answers: &mut Vec<Answer>, events: &mut Vec<Event>) {
-        self.transaction_step = 0;
-        match self.transaction_refusal.take() {
-            // Only where EXEC too says that nothing ran; the first cause is worth more than EXECABORT.
-            Some((index, text)) if frame.kind == Kind::Error => {
-                events.push(Event::TransactionRefused { id: slot.id, index, text });
+        let progress = std::mem::take(&mut self.transaction);
+        match progress.refusal {
+            // Only where EXEC too says that it ran nothing; the first cause is worth more than EXECABORT.
+            Some((step, text)) if frame.kind == Kind::Error => {
+                let has_run = progress.has_run;
+                events.push(Event::TransactionRefused { id: slot.id, step, text, has_run });
             }
             Some(_) | None => answers.push(Answer { command: slot.id, node: frame.node }),
         }
@@ -545,10 +549,10 @@ impl Connection {
         if reply.kind() == Kind::SimpleString && reply.as_bytes() == b"OK" {
             return;
         }
-        let text = String::from_utf8_lossy(reply.as_bytes()).into_owned();
+        let (nodes, bytes) = self.decoder.tape();
+        let text = Reply::at(nodes, bytes, frame.node).as_bytes();
         if let Some(ReAuth::Sent { token, refusal, .. }) = &mut self.reauth {
-            let text = token.login.secret.as_ref().map_or(text.clone(), |secret| secret.scrub(&text));
-            *refusal = Some(LoginRefusal { text });
+            *refusal = Some(token.login.refusal(text));
         }
     }
 

@@ -8,6 +8,9 @@ pub(crate) struct Outbound {
     head: usize,
 }
 
+/// Fewer transmitted bytes are not worth moving the rest.
+const COMPACTED_LEN_MIN: usize = 64 << 10;
+
 impl Outbound {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.head
@@ -23,9 +26,13 @@ impl Outbound {
     }
 
     pub(crate) fn transmitted(&mut self, len: usize) {
-        self.head = self.bytes.len().min(self.head + len);
+        self.head = self.bytes.len().min(self.head.saturating_add(len));
         if self.head == self.bytes.len() {
             self.bytes.clear();
+            self.head = 0;
+        } else if self.head >= COMPACTED_LEN_MIN && self.head >= self.bytes.len() / 2 {
+            // A socket that always takes a little less than there is must not keep what it took alive.
+            self.bytes.drain(..self.head);
             self.head = 0;
         }
     }

@@ -165,12 +165,15 @@ impl Queue {
         {
             first.state = State::Dropped;
         }
+        self.forget_dropped();
     }
 
     /// Takes out one command; `None` where it is not here.
     pub(crate) fn remove(&mut self, id: CommandId) -> Option<Removed> {
         let index = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
-        self.detach(index)
+        let removed = self.detach(index);
+        self.forget_dropped();
+        removed
     }
 
     /// Takes out every command whose deadline is at or before `clock`.
@@ -190,6 +193,7 @@ impl Queue {
             }
         }
         self.earliest_deadline = earliest;
+        self.forget_dropped();
     }
 
     /// Takes out every command.
@@ -211,6 +215,15 @@ impl Queue {
             entry.state = State::Dropped;
             Some(Removed::Untouched)
         }
+    }
+
+    /// Lets go of dropped commands at the front: nobody waits for them, and they must not fill the queue.
+    fn forget_dropped(&mut self) {
+        while let Some(first) = self.entries.front().filter(|first| first.state == State::Dropped) {
+            self.head += first.len;
+            self.entries.pop_front();
+        }
+        self.release();
     }
 
     /// Gives back memory: an emptied queue starts over, a long-lived one moves its bytes to the front now and then.

@@ -81,21 +81,26 @@ impl Connection {
 
     /// When the peer counts as dead, if nothing is heard of it until then.
     fn silence_end(&self) -> Option<Instant> {
+        let heard = self.received_at.max(self.busy_since);
         let ping = self.keep_alive.as_ref().map(|(_, sent)| *sent + self.patience.keep_alive);
-        let overdue = self.is_overdue.then(|| self.received_at + self.patience.silence);
-        // A re-authentication may take as long as a login may.
+        let overdue = self.is_overdue.then(|| heard + self.patience.silence);
+        // A command that is stuck half way: each piece that the socket takes moves `busy_since`.
+        let stuck = self.is_mid_command.then(|| heard + self.patience.silence);
+        // A re-authentication may take as long as a login may, once it is the server's turn to answer it.
+        let is_its_turn =
+            matches!(self.in_flight.front_kind(), Some(SlotKind::ReAuth | SlotKind::ReAuthPing));
         let reauth = match &self.reauth {
-            Some(ReAuth::Sent { at, .. }) => {
-                Some((*at + self.patience.login).max(self.received_at + self.patience.silence))
+            Some(ReAuth::Sent { at, .. }) if is_its_turn => {
+                Some((*at).max(self.received_at) + self.patience.login)
             }
-            Some(ReAuth::Due(_)) | None => None,
+            Some(ReAuth::Sent { .. } | ReAuth::Due(_)) | None => None,
         };
-        [ping, overdue, reauth].into_iter().flatten().min()
+        [ping, overdue, stuck, reauth].into_iter().flatten().min()
     }
 
     fn keep_alive_at(&self) -> Option<Instant> {
-        (self.phase == Phase::Ready && self.in_flight.is_empty())
-            .then(|| self.received_at + self.patience.idle)
+        let is_idle = self.in_flight.is_empty() && !self.is_mid_command;
+        (self.phase == Phase::Ready && is_idle).then(|| self.received_at + self.patience.idle)
     }
 
     fn write_keep_alive(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
