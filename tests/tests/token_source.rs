@@ -199,6 +199,35 @@ fn a_token_that_ended_here_is_offered_once_more_if_it_is_all_there_is() {
 }
 
 #[test]
+fn after_a_passing_refusal_the_source_is_left_alone_again() {
+    let mut bench = Bench::with_token(3600);
+    let text = bench.token(1, 3600);
+    bench.request(1);
+    let mut questions = 0;
+    for _ in 0..1500 {
+        bench.advance(Duration::from_secs(1));
+        if bench.fetches > questions + 1 {
+            questions = bench.fetches - 1;
+            bench.give(&text);
+        }
+    }
+    assert!(bench.fetches <= 12, "{} questions in 25 minutes", bench.fetches);
+}
+
+#[test]
+fn a_lost_question_does_not_stand_in_the_way_of_the_next() {
+    let mut bench = Bench::new();
+    bench.request(0);
+    bench.advance(Duration::from_secs(30));
+    bench.seconds_to_question(10).expect("the stand-in");
+    bench.give(&bench.token(1, 3600));
+    bench.advance(Duration::from_secs(60));
+    let before = bench.fetches;
+    bench.request(1);
+    assert_eq!(bench.fetches, before + 1, "asked at once");
+}
+
+#[test]
 fn an_older_token_never_replaces_a_newer_one() {
     let mut bench = Bench::with_token(3600);
     bench.seconds_to_question(4000).expect("asked again");

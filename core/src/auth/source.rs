@@ -158,6 +158,9 @@ pub struct TokenSource {
 /// A question unanswered for so long is late: a second one may go out, and the first answer still counts.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// After so many answers without anything newer, the usual schedule holds again.
+const UNWANTED_ANSWERS_MAX: u32 = 6;
+
 /// Life given to a token that looked expired and was accepted all the same.
 const DOUBTFUL_LIFE_MAX: Duration = Duration::from_secs(600);
 
@@ -200,7 +203,8 @@ impl TokenSource {
             return Some(token.clone());
         }
         self.is_newer_wanted = true;
-        if self.unanswered == 0 {
+        // A question that seems lost does not stand in the way of the next one.
+        if self.unanswered == 0 || (self.can_ask() && self.next_at.is_some()) {
             // After a failure the pace already set holds: a crowd of clients must not shorten it.
             let paced = self.next_at.filter(|_| self.failures > 0);
             let earliest = self.asked_at.map_or(now.monotonic, |at| at + QUESTION_GAP_MIN);
@@ -330,6 +334,11 @@ impl TokenSource {
         if let Some(token) = self.current.as_ref().filter(|_| self.is_newer_wanted) {
             // Whoever waits learns that there is nothing newer.
             self.outputs.push_back(SourceOutput::Issued(token.clone()));
+            if self.failures >= UNWANTED_ANSWERS_MAX && !is_same_token_late(remaining) {
+                // The refusal may have passed long since; whoever still needs another token will ask again.
+                self.is_newer_wanted = false;
+                self.failures = 0;
+            }
         }
         self.update_state(now.monotonic);
     }

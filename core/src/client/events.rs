@@ -17,6 +17,7 @@ impl Client {
                 Event::Ready => self.handle_ready(conn, now),
                 Event::LoginRefused(refusal) => self.handle_login_refused(conn, refusal, now),
                 Event::ReAuthenticated { generation } => {
+                    self.handle_accepted(generation);
                     self.reauth_count += 1;
                     self.last_error = None;
                     self.node.handle_reauthenticated();
@@ -80,10 +81,20 @@ impl Client {
         self.last_error = None;
         self.outputs.push_back(Output::Notice(Notice::Ready { conn }));
         let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
+        if let Some(generation) = used {
+            self.handle_accepted(generation);
+        }
         if self.tokens.current().is_some_and(|token| token.is_doubtful && Some(token.generation) == used) {
             self.outputs.push_back(Output::Notice(Notice::ClockIsWrong { conn }));
         }
         self.offer_token(now);
+    }
+
+    /// The server accepted the token of this generation: where it is the latest, no other is needed for now.
+    fn handle_accepted(&mut self, generation: u64) {
+        if generation >= self.tokens.generation() {
+            self.is_token_requested = false;
+        }
     }
 
     fn handle_login_refused(&mut self, conn: ConnId, refusal: LoginRefusal, now: Instant) {
