@@ -188,7 +188,7 @@ fn a_token_that_ended_here_is_offered_once_more_if_it_is_all_there_is() {
     let text = bench.token(1, 60);
     bench.give(&text);
     let mut generations = std::collections::BTreeSet::new();
-    for _ in 0..300 {
+    for _ in 0..3000 {
         bench.advance(Duration::from_secs(1));
         if bench.fetches > bench.issued.len() + 1 {
             bench.give(&text);
