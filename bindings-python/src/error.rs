@@ -10,7 +10,7 @@ static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 fn make<'py>(py: Python<'py>, code: ErrorCode, outcome: &str, text: &str) -> PyResult<Bound<'py, PyAny>> {
     let make =
         MAKE.get_or_try_init(py, || py.import("respass.exceptions")?.getattr("make").map(Bound::unbind))?;
-    make.bind(py).call1((code as u16, outcome, text))
+    make.bind(py).call1((code as u16, outcome, text, code.hint()))
 }
 
 /// The exception for a command that ended without a reply.

@@ -52,6 +52,16 @@ pub enum ErrorCode {
     TokenUnavailable = 401,
     /// The token cannot be used, or must not be sent.
     TokenRefused = 402,
+    /// The server refused a token that looks right: its identity has no access policy assignment.
+    NoAssignment = 403,
+    /// The server refused a token that was sent with another user name than its object id.
+    WrongUserName = 404,
+    /// The server refused a token that is for another service.
+    WrongAudience = 405,
+    /// The server refused a token that has ended by the local clock.
+    TokenExpired = 406,
+    /// The server refused a token that is not valid yet by the local clock.
+    TokenNotYetValid = 407,
 
     /// An error reply that no other code names.
     Server = 500,
@@ -100,6 +110,31 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// What to do about it, where experience tells; one sentence or two, for people.
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            ErrorCode::TokenUnavailable => {
+                "Check the identity, and the environment that the credential takes it from"
+            }
+            ErrorCode::NoAssignment => {
+                "Assign an access policy of the cache to this object id, not to its client id and not to a group; \
+                 an assignment takes effect within minutes"
+            }
+            ErrorCode::WrongUserName => {
+                "Leave the user name out, it is taken from the token; or give the identity's object id"
+            }
+            ErrorCode::WrongAudience => "Ask for the scope https://redis.azure.com/.default",
+            ErrorCode::TokenExpired => "Set this machine's clock; or the credential returned an old token",
+            ErrorCode::TokenNotYetValid => "Set this machine's clock: it is behind the issuer's",
+            _ => return None,
+        })
+    }
+
+    /// Whether the server, or this client, found fault with who logs in.
+    pub(crate) fn is_about_login(self) -> bool {
+        (ErrorCode::LoginRefused as u16..=ErrorCode::TokenNotYetValid as u16).contains(&(self as u16))
+    }
+
     /// Which error a reply of kind [`Error`](crate::resp::Kind::Error) is, by its first word: the rest of the text
     /// differs between server versions.
     pub fn of_reply(text: &[u8]) -> ErrorCode {
@@ -149,7 +184,8 @@ impl fmt::Display for CommandError {
             Outcome::Indeterminate => " (it may have run)",
             Outcome::Refused => "",
         };
-        write!(f, "{}{outcome}", self.text)
+        write!(f, "{}{outcome}", self.text)?;
+        self.code.hint().map_or(Ok(()), |hint| write!(f, ". {hint}"))
     }
 }
 

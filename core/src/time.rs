@@ -103,6 +103,11 @@ impl ClockWatch {
         ClockWatch { latest: now }
     }
 
+    /// The wall time last seen.
+    pub(crate) fn unix(&self) -> UnixTime {
+        self.latest.unix
+    }
+
     /// The time to go by, and how far the wall clock jumped ahead since the last call, if it did.
     pub(crate) fn observe(&mut self, now: Now) -> (Now, Option<Duration>) {
         let monotonic = now.monotonic.max(self.latest.monotonic);

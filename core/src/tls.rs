@@ -168,7 +168,7 @@ impl TlsSession {
                     self.write_records(records);
                     // Records before the broken one were good. What is read ends in an error of its own.
                     let _ = self.connection.reader().read_to_end(plaintext);
-                    return Err(TlsError(explain(&error)));
+                    return Err(TlsError(explain(&error, self.connection.is_handshaking())));
                 }
             };
             let len = state.plaintext_bytes_to_read();
@@ -217,13 +217,16 @@ impl TlsSession {
 }
 
 /// rustls' own text, and the reason where experience tells one.
-fn explain(error: &rustls::Error) -> String {
+fn explain(error: &rustls::Error, is_handshaking: bool) -> String {
     match error {
         rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => format!(
             "{error}: the server and this client share no cipher suite (TLS 1.3, or 1.2 with AES-GCM or ChaCha20)"
         ),
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            format!("{error}: the certificate's authority is not among the trusted ones")
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => format!(
+            "{error}: the certificate's authority is not among the trusted ones: give the right authority (CA)"
+        ),
+        rustls::Error::InvalidMessage(_) if is_handshaking => {
+            format!("the server did not answer in TLS: a port without TLS? ({error})")
         }
         _ => error.to_string(),
     }

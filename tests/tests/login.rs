@@ -128,10 +128,22 @@ fn a_refused_token_is_replaced_once_and_then_the_commands_fail() {
     talk.connect();
     assert!(talk.sent().contains(&second));
     talk.receive("-WRONGPASS invalid username-password pair\r\n");
+    assert_eq!(talk.failure(id).code, ErrorCode::NoAssignment, "two in a row are enough");
+    talk.advance(Duration::from_secs(60));
+    assert_eq!(talk.conn, None, "nobody asks for a connection");
+}
+
+#[test]
+fn where_the_credential_has_nothing_newer_a_refused_token_fails_the_commands() {
+    let mut talk = start(Conversation::with_tokens());
+    let id = talk.submit("GET k");
+    let only = talk.give_token(1, 3600);
+    talk.connect();
+    talk.sent();
+    talk.receive("-WRONGPASS invalid username-password pair\r\n");
     talk.advance(Duration::from_secs(2));
-    // The credential has nothing newer.
-    talk.give(second);
-    assert_eq!(talk.failure(id).code, ErrorCode::LoginRefused);
+    talk.give(only);
+    assert_eq!(talk.failure(id).code, ErrorCode::NoAssignment);
 }
 
 #[test]

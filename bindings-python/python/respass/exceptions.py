@@ -14,6 +14,8 @@ class RedisError(Exception):
 
     outcome: str | None = None
     code: int | None = None
+    #: What to do about it, where experience tells.
+    hint: str | None = None
 
 
 class ConnectionError(RedisError):
@@ -29,14 +31,12 @@ class AuthenticationError(ConnectionError):
 
 
 class TokenError(AuthenticationError):
-    """The credential gave no token, or one that cannot be used.
+    """The credential gave no token, or one that cannot be used, or the server refused it.
 
-    ``stage`` says how far it came: ``"acquire"``, ``"claims"``, ``"auth"`` or ``"expired"``; ``hint`` what to
-    do.
+    ``stage`` says how far it came: ``"acquire"``, ``"claims"``, ``"auth"`` or ``"expired"``.
     """
 
     stage: str | None = None
-    hint: str | None = None
 
 
 class AuthorizationError(ConnectionError):
@@ -156,6 +156,11 @@ BY_CODE: dict[int, type[RedisError]] = {
     400: AuthenticationError,
     401: TokenError,
     402: TokenError,
+    403: TokenError,
+    404: TokenError,
+    405: TokenError,
+    406: TokenError,
+    407: TokenError,
     500: ResponseError,
     501: AuthenticationError,
     502: AuthenticationError,
@@ -180,10 +185,14 @@ BY_CODE: dict[int, type[RedisError]] = {
     521: ResponseError,
 }
 
-#: Stage and hint of a :class:`TokenError`.
 _TOKEN_STAGES = {
-    401: ("acquire", "the credential gave no token: see the message for its own words"),
-    402: ("claims", "give `username=`: the object id of the identity that is assigned to the cache"),
+    401: "acquire",
+    402: "claims",
+    403: "auth",
+    404: "auth",
+    405: "auth",
+    406: "expired",
+    407: "auth",
 }
 
 _OUTCOME_TEXTS = {"not_sent": " (not sent)", "indeterminate": " (it may have run)"}
@@ -192,7 +201,7 @@ _OUTCOME_TEXTS = {"not_sent": " (not sent)", "indeterminate": " (it may have run
 _WITHOUT_WORD = frozenset((501, 502, 503, 504, 506, 507, 508, 509, 511, 512, 513, 514, 515, 516))
 
 
-def make(code: int, outcome: str, text: str) -> RedisError:
+def make(code: int, outcome: str, text: str, hint: str | None = None) -> RedisError:
     """The exception for an error of the core. The native module calls this."""
     if code == 500:
         text = text.removeprefix("ERR ")
@@ -200,11 +209,14 @@ def make(code: int, outcome: str, text: str) -> RedisError:
         text = text.partition(" ")[2] or text
     if code >= 200:
         text += _OUTCOME_TEXTS.get(outcome, "")
+    if hint is not None:
+        text += f". {hint}"
     error = BY_CODE.get(code, RedisError)(text)
     error.code = code
     error.outcome = outcome
+    error.hint = hint
     if isinstance(error, TokenError):
-        error.stage, error.hint = _TOKEN_STAGES[code]
+        error.stage = _TOKEN_STAGES.get(code)
     return error
 
 

@@ -1,11 +1,11 @@
 //! What the client does about what its parts report.
 
+use super::trouble::code_of;
 use super::{
     Client, CommandError, CommandId, ConnId, Connection, ConnectionToken, Credential, ErrorCode, Event,
-    Handshake, Instant, Login, Notice, Outcome, Output, Patience, Phase, Trouble, outcome_of,
+    Handshake, Instant, Login, Notice, Outcome, Output, Patience, Phase, Stage, Trouble, outcome_of,
 };
-use crate::auth::LoginRefusal;
-use crate::connection::Breakage;
+use crate::auth::{Diagnosis, LoginRefusal};
 
 impl Client {
     /// Drains the connection's events.
@@ -25,6 +25,7 @@ impl Client {
                     self.offer_token(now);
                 }
                 Event::ReAuthRefused { generation, refusal } => {
+                    let (_, refusal) = self.diagnose(refusal, Some(generation));
                     self.last_error = Some(refusal.text.clone());
                     self.outputs.push_back(Output::Notice(Notice::ReAuthRefused { conn, refusal }));
                     if generation >= self.tokens.generation() {
@@ -44,8 +45,8 @@ impl Client {
                     self.fail(id, ErrorCode::ExecAbort, outcome, &text);
                 }
                 Event::Broken(breakage) => {
-                    let trouble = trouble_of(breakage);
-                    self.lose_connection(trouble, true, now);
+                    let Some(stage) = self.node.connection.as_ref().map(Stage::of) else { break };
+                    self.lose_connection(Trouble::of_breakage(breakage, stage), true, now);
                 }
             }
         }
@@ -92,6 +93,7 @@ impl Client {
 
     /// The server accepted the token of this generation: where it is the latest, no other is needed for now.
     fn handle_accepted(&mut self, generation: u64) {
+        self.tokens.handle_accepted();
         if generation >= self.tokens.generation() {
             self.is_token_requested = false;
         }
@@ -99,21 +101,20 @@ impl Client {
 
     fn handle_login_refused(&mut self, conn: ConnId, refusal: LoginRefusal, now: Instant) {
         let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
-        let trouble = Trouble { code: ErrorCode::LoginRefused, text: refusal.text.clone() };
+        let (code, refusal) = self.diagnose(refusal, used);
+        let trouble = Trouble { code, text: refusal.text.clone() };
         self.last_error = Some(refusal.text.clone());
         self.outputs.push_back(Output::Notice(Notice::LoginRefused { conn, refusal }));
         self.lose_connection(trouble, true, now);
         match used {
-            // One newer token is worth a try: this one may have been revoked, or ended earlier than it said.
-            Some(generation) => {
-                self.tokens.handle_refused(generation);
+            Some(generation) if self.tokens.handle_refused(generation) => {
                 if self.tokens.is_refused() {
                     self.need_token(generation);
                 } else {
                     self.node.retry_at = now;
                 }
             }
-            None => self.give_up_login(now),
+            Some(_) | None => self.give_up_login(now),
         }
     }
 
@@ -123,13 +124,26 @@ impl Client {
         self.node.retry_at = self.node.retry_at.max(now);
         self.tokens.forgive();
         self.is_token_requested = false;
-        let text = self
-            .node
-            .trouble
-            .as_ref()
-            .map_or("the server refused the login", |trouble| &trouble.text)
-            .to_owned();
-        self.fail_queue(ErrorCode::LoginRefused, &text);
+        let (code, text) = match &self.node.trouble {
+            Some(trouble) if trouble.code.is_about_login() => (trouble.code, trouble.text.clone()),
+            _ => (ErrorCode::LoginRefused, "the server refused the login".to_owned()),
+        };
+        self.fail_queue(code, &text);
+    }
+
+    /// What the server said to a login, with the likely cause; `used` is the generation of the token in it.
+    fn diagnose(&self, refusal: LoginRefusal, used: Option<u64>) -> (ErrorCode, LoginRefusal) {
+        let diagnosis = match (&self.config.credential, self.tokens.current()) {
+            (Credential::None, _) => Diagnosis::of_nothing(&refusal.text),
+            (Credential::Password { .. }, _) => Diagnosis::of_password(&refusal.text),
+            (Credential::Token { username }, Some(token)) if Some(token.generation) == used => {
+                let username = username.as_deref().or(token.oid()).unwrap_or_default();
+                Diagnosis::of_token(&refusal.text, &token.claims, username, self.clock.unix())
+            }
+            // A newer token is here already: this one's claims are gone.
+            (Credential::Token { .. }, _) => return (ErrorCode::LoginRefused, refusal),
+        };
+        (code_of(diagnosis.fault), LoginRefusal { text: diagnosis.text })
     }
 
     /// Presents the latest token on the live connection, where that has not happened, or opens a connection with it.
@@ -293,31 +307,4 @@ impl Client {
             self.outputs.push_back(Output::Transmit { conn: connection.id() });
         }
     }
-}
-
-/// Said of an orderly end, whether TLS or the socket told it.
-pub(super) const CLOSED_BY_SERVER: &str = "the server closed the connection";
-
-fn trouble_of(breakage: Breakage) -> Trouble {
-    let (code, text) = match breakage {
-        Breakage::Protocol(error) => {
-            (ErrorCode::Protocol, format!("the server's bytes are no RESP: {error}"))
-        }
-        Breakage::SurplusReply => (ErrorCode::Protocol, "a reply came that no command waits for".to_owned()),
-        Breakage::NonceMismatch => (
-            ErrorCode::Protocol,
-            "a PING came back with another text: replies and commands came apart".to_owned(),
-        ),
-        Breakage::Tls(error) => (ErrorCode::Tls, error.to_string()),
-        Breakage::PeerClosed => (ErrorCode::ConnectionLost, CLOSED_BY_SERVER.to_owned()),
-        Breakage::ConnectTimeout => {
-            (ErrorCode::Unreachable, "the connection was not established in time".to_owned())
-        }
-        Breakage::LoginTimeout => (ErrorCode::Unreachable, "the login was not answered in time".to_owned()),
-        Breakage::SilentPeer => (ErrorCode::ConnectionLost, "nothing was heard of the server".to_owned()),
-        Breakage::TokenEnded => {
-            (ErrorCode::ConnectionLost, "the token ended before a newer one came".to_owned())
-        }
-    };
-    Trouble { code, text }
 }

@@ -10,6 +10,7 @@ mod node;
 mod output;
 mod submit;
 mod tokens;
+mod trouble;
 
 use crate::auth::{Handshake, IssuedToken, Login, TokenFailure};
 use crate::command::CommandId;
@@ -19,10 +20,11 @@ use crate::error::{CommandError, ConfigError, ErrorCode, Outcome};
 use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now, UnixTime};
 use crate::tls::TlsSettings;
-use node::{Node, Trouble};
+use node::Node;
 pub use output::{Notice, Output, ReplyBatch, Severity};
 use std::collections::VecDeque;
 use tokens::{Arrival, Tokens};
+use trouble::{Stage, Trouble};
 
 /// When to call `handle_timeout`, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,8 +193,14 @@ impl Client {
     /// There is no socket any more, or none was made.
     pub fn handle_disconnected(&mut self, conn: ConnId, cause: DisconnectCause, now: Now) {
         let now = self.observe(now);
-        if self.node.connection.as_ref().is_some_and(|connection| connection.id() == conn) {
-            self.lose_connection(trouble_of(cause), false, now);
+        let connection = self.node.connection.as_ref().filter(|connection| connection.id() == conn);
+        if let Some(stage) = connection.map(Stage::of) {
+            let trouble = match cause {
+                DisconnectCause::ConnectFailed(text) => Trouble { code: ErrorCode::Unreachable, text },
+                DisconnectCause::Closed => Trouble::of_orderly_end(stage),
+                DisconnectCause::Broken(text) => Trouble::of_breakdown(text, stage),
+            };
+            self.lose_connection(trouble, false, now);
         }
         self.settle(now);
     }
@@ -216,10 +224,15 @@ impl Client {
             }
             Arrival::OtherIdentity => {
                 self.outputs.push_back(Output::Notice(Notice::IdentityChanged));
-                self.refuse_token("the token names another identity than the one that logged in");
+                self.refuse_token(
+                    "the token names another identity than the one that logged in: make a new client for it",
+                );
             }
             Arrival::NoIdentity => {
-                self.refuse_token("the token names no object id (oid): give the user name")
+                self.refuse_token(
+                    "the token names no object id (oid): give it as the user name (the object id of the identity \
+                     that is assigned to the cache)",
+                );
             }
         }
         self.settle(now);
@@ -370,13 +383,8 @@ impl Client {
 
     /// Whether commands wait for a token, with no failure that explains why.
     fn is_token_awaited(&self) -> bool {
-        let is_explained = |trouble: &Trouble| {
-            matches!(
-                trouble.code,
-                ErrorCode::TokenUnavailable | ErrorCode::LoginRefused | ErrorCode::TokenRefused
-            )
-        };
-        self.is_token_requested && !self.node.trouble.as_ref().is_some_and(is_explained)
+        let trouble = self.node.trouble.as_ref();
+        self.is_token_requested && !trouble.is_some_and(|trouble| trouble.code.is_about_login())
     }
 }
 
@@ -388,15 +396,5 @@ fn outcome_of(removed: Removed) -> Outcome {
     match removed {
         Removed::Untouched => Outcome::NotSent,
         Removed::PartlySealed => Outcome::Indeterminate,
-    }
-}
-
-fn trouble_of(cause: DisconnectCause) -> Trouble {
-    match cause {
-        DisconnectCause::ConnectFailed(text) => Trouble { code: ErrorCode::Unreachable, text },
-        DisconnectCause::Closed => {
-            Trouble { code: ErrorCode::ConnectionLost, text: events::CLOSED_BY_SERVER.to_owned() }
-        }
-        DisconnectCause::Broken(text) => Trouble { code: ErrorCode::ConnectionLost, text },
     }
 }

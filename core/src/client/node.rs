@@ -1,9 +1,9 @@
 //! One server: its connection, the commands that wait for it, and what they wait for.
 
 use super::command_clock::CommandClock;
+use super::trouble::Trouble;
 use crate::config::Timeouts;
 use crate::connection::{Connection, Phase, Queue};
-use crate::error::ErrorCode;
 use crate::rng::Rng;
 use crate::time::Instant;
 use std::time::Duration;
@@ -29,13 +29,6 @@ pub(crate) struct Node {
     waits_for: Awaited,
     allowance: Allowance,
     timeouts: Timeouts,
-}
-
-/// Why commands cannot be sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    pub(crate) code: ErrorCode,
-    pub(crate) text: String,
 }
 
 /// What commands wait for through no fault of the server's command processing.

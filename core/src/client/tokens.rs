@@ -11,6 +11,8 @@ pub(crate) struct Tokens {
     current: Option<IssuedToken>,
     /// The generation that the server refused.
     refused: u64,
+    /// Logins refused since one was accepted.
+    refusals: u32,
     /// The identity of the first token: a client does not change sides.
     oid: Option<String>,
 }
@@ -50,9 +52,17 @@ impl Tokens {
         Arrival::New
     }
 
-    /// The server does not accept the token of this generation.
-    pub(crate) fn handle_refused(&mut self, generation: u64) {
+    /// The server does not accept the token of this generation at login. Whether another one is worth a try: the
+    /// first may have been revoked, or have ended earlier than it said, but not two in a row.
+    pub(crate) fn handle_refused(&mut self, generation: u64) -> bool {
         self.refused = self.refused.max(generation);
+        self.refusals = self.refusals.saturating_add(1);
+        self.refusals < REFUSALS_MAX
+    }
+
+    /// The server accepted a token.
+    pub(crate) fn handle_accepted(&mut self) {
+        self.refusals = 0;
     }
 
     /// The generation of the latest token, 0 without one.
@@ -81,12 +91,11 @@ impl Tokens {
             expires_at: token.expires_at,
         })
     }
-}
 
-impl Tokens {
     /// The refused token may be tried again: rights are granted and clocks are set while we wait.
     pub(crate) fn forgive(&mut self) {
         self.refused = 0;
+        self.refusals = 0;
     }
 
     /// The machine was suspended, or its clock was set: the token may have less life left than was thought.
@@ -96,3 +105,6 @@ impl Tokens {
         }
     }
 }
+
+/// After so many refused logins in a row the commands that wait are told.
+const REFUSALS_MAX: u32 = 2;

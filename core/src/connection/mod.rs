@@ -404,11 +404,16 @@ impl Connection {
         matches!(&self.transport, Transport::Tls(session) if session.has_peer_closed())
     }
 
-    fn is_verified(&self) -> bool {
+    /// Whether application data may flow.
+    pub(crate) fn is_verified(&self) -> bool {
         match &self.transport {
             Transport::Plain => true,
             Transport::Tls(session) => session.is_verified(),
         }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
     }
 
     // Login
