@@ -172,3 +172,26 @@ fn tls_to_a_plaintext_port_is_recognised() {
     assert_eq!(error.code, ErrorCode::Unreachable);
     assert!(error.text.contains("did not answer in TLS"), "{error}");
 }
+
+#[test]
+fn a_token_that_had_ended_before_it_was_issued_is_tried_all_the_same() {
+    let error = refused(Conversation::with_tokens(), &claims("oid-1", AUDIENCE, -60, -600));
+    assert_eq!(error.code, ErrorCode::TokenExpired);
+}
+
+#[test]
+fn tokens_that_end_at_once_are_named_as_the_cause() {
+    let mut talk = Conversation::new(Conversation::with_tokens());
+    let id = talk.submit("GET k");
+    for number in 1..60 {
+        let age = i64::from(number) - 1;
+        talk.give(token(&claims("oid-1", AUDIENCE, age, age + 1), number));
+        talk.advance(Duration::from_secs(1));
+        if talk.outcome(id).is_some() {
+            break;
+        }
+    }
+    let error = talk.failure(id);
+    assert_eq!((error.code, error.outcome), (ErrorCode::TokenUnavailable, Outcome::NotSent));
+    assert!(error.text.contains("too soon to log in with"), "{error}");
+}

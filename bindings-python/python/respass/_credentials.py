@@ -133,6 +133,12 @@ class ThreadSupply(Supply):
         super().__init__(credential)
         self.uses_threads = True
 
+    def request(self, client: Subscriber, newer_than: int) -> None:
+        """See `Supply.request`. The question may be due later, and the thread has to know."""
+        super().request(client, newer_than)
+        if self.uses_threads:
+            _background.poke()
+
     def _fetch(self) -> None:
         if not self.uses_threads:
             self._work()

@@ -164,6 +164,9 @@ const UNWANTED_ANSWERS_MAX: u32 = 6;
 /// Life given to a token that looked expired and was accepted all the same.
 const DOUBTFUL_LIFE_MAX: Duration = Duration::from_secs(600);
 
+/// At least so much, whatever its claims say: enough to be tried.
+const DOUBTFUL_LIFE_MIN: Duration = Duration::from_secs(10);
+
 impl TokenSource {
     /// A source that asks nothing until somebody subscribes.
     pub fn new(seed: [u8; 32], now: Now) -> TokenSource {
@@ -446,7 +449,7 @@ impl Estimate {
         let life = expires_on.since(here).min(whole);
         if life.is_zero() {
             // Expired, or the clock here is wrong: the server will tell.
-            let life = whole.min(DOUBTFUL_LIFE_MAX).max(Duration::from_secs(1));
+            let life = whole.clamp(DOUBTFUL_LIFE_MIN, DOUBTFUL_LIFE_MAX);
             return Estimate { life, is_doubtful: true, expires_on };
         }
         Estimate { life, is_doubtful: false, expires_on }

@@ -215,6 +215,11 @@ impl Client {
             Arrival::New => {
                 self.is_token_requested = false;
                 self.node.reauth_at = None;
+                if self.node.connection.is_none() && !self.can_login(now) {
+                    let left = token.expires_at().since(now);
+                    let text = format!("the credential's token ends in {left:.1?}: too soon to log in with");
+                    self.node.trouble = Some(Trouble { code: ErrorCode::TokenUnavailable, text });
+                }
                 self.offer_token(now);
             }
             Arrival::Known => {
