@@ -13,12 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import leaks
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # The identity libraries honour proxies even on loopback.
 os.environ["NO_PROXY"] = "localhost,127.0.0.1"
+
+
+def pytest_configure() -> None:
+    leaks.listen()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name == "test_leaks.py")
 
 
 class Server:
@@ -135,7 +144,13 @@ class Emulator:
 
     def token(self, **overrides: Any) -> dict[str, Any]:
         """A fresh token, by the admin endpoint."""
-        return self.admin("/token", overrides)
+        answer = self.admin("/token", overrides)
+        leaks.recorder.tokens.add(answer["access_token"])
+        return answer
+
+    def remember_tokens(self) -> None:
+        """Has the search for leaks know every token that was issued."""
+        leaks.recorder.tokens.update(self.admin("/tokens"))
 
     def options(self) -> dict[str, Any]:
         return {"host": self.host, "port": self.port, "ssl_ca_certs": self.ca}
@@ -173,7 +188,9 @@ def run_emulator(path: str, token_ttl: int, environment: pytest.MonkeyPatch) -> 
         environment.setenv("IDENTITY_ENDPOINT", facts["identity_endpoint"])
         environment.setenv("IDENTITY_HEADER", facts["identity_header"])
         environment.delenv("IDENTITY_SERVER_THUMBPRINT", raising=False)
-        yield Emulator(facts)
+        emulator = Emulator(facts)
+        yield emulator
+        emulator.remember_tokens()
     finally:
         process.terminate()
         process.wait()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
+from ._credentials import asker
 from .exceptions import ConfigurationError
 
 _VERIFIED = (None, True, "required", ssl.CERT_REQUIRED)
@@ -63,6 +64,8 @@ def options(
         raise ConfigurationError(
             'credential="auto": the built-in sources are not in this version; give one of azure-identity'
         )
+    if credential is not None:
+        asker(credential)
     if credential is not None and password is not None:
         raise ConfigurationError("give a credential or a password, not both")
     if ssl_cert_reqs not in _VERIFIED or not ssl_check_hostname:
@@ -77,8 +80,8 @@ def options(
     tls = bool(ssl) if ssl is not None else credential is not None and not plaintext
     return Options(
         host=host,
-        port=int(port),
-        db=int(db or 0),
+        port=_whole(port, "port", 1, 0xFFFF),
+        db=_whole(db or 0, "db", 0, 0x7FFF_FFFF),
         username=username or None,
         password=None if password is None else _bytes(password),
         has_credential=credential is not None,
@@ -154,6 +157,16 @@ _QUERY: dict[str, Callable[[str], Any]] = {
     "ssl_check_hostname": _boolean,
     "ssl_cert_reqs": str,
 }
+
+
+def _whole(value: Any, name: str, least: int, most: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = least - 1
+    if not least <= number <= most:
+        raise ConfigurationError(f"{name} must be a whole number from {least} to {most}: not {value!r:.40}")
+    return number
 
 
 def _authorities(path: str | None, data: str | bytes | None) -> bytes | None:

@@ -241,7 +241,7 @@ impl Client {
         let conn = connection.id();
         let (waiters, last_bytes) = connection.end();
         for id in waiters {
-            self.fail(id, ErrorCode::ConnectionLost, Outcome::Indeterminate, &trouble.text);
+            self.fail(id, trouble.code, Outcome::Indeterminate, &trouble.text);
         }
         if by_us {
             self.outputs.push_back(Output::Disconnect { conn, last_bytes });
