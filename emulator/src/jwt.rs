@@ -3,7 +3,9 @@
 //! No token is ever written to a log or into a message.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use ring::signature::{
     KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair,
     UnparsedPublicKey,
@@ -75,7 +77,7 @@ impl Parts<'_> {
     pub(crate) fn of(token: &str) -> Option<Parts<'_>> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+        let decode = |part: &str| LENIENT.decode(part).ok();
         let object = |part: &str| serde_json::from_slice(&decode(part)?).ok().filter(Value::is_object);
         Some(Parts {
             header: object(header)?,
@@ -90,5 +92,11 @@ impl Parts<'_> {
 fn encode(part: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).expect("strings and numbers have a JSON form"))
 }
+
+/// Azure's own libraries pad the parts of their assertions, against the standard, and Entra lets it pass.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 const RSA_BITS: usize = 2_048;

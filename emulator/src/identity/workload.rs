@@ -129,9 +129,13 @@ impl Workload {
 
     /// Whether the header names the application's certificate, in the form that its algorithm has.
     fn check_thumbprint(&self, token: &Parts<'_>) -> Result<(), (Kind, String)> {
+        // With padding or without: libraries differ.
+        let is = |name: &str, thumbprint: &str| {
+            token.header[name].as_str().is_some_and(|named| named.trim_end_matches('=') == thumbprint)
+        };
         let named = match token.header["alg"].as_str() {
-            Some("PS256") => token.header["x5t#S256"] == self.certificate.sha256.as_str(),
-            Some("RS256") => token.header["x5t"] == self.certificate.sha1.as_str(),
+            Some("PS256") => is("x5t#S256", &self.certificate.sha256),
+            Some("RS256") => is("x5t", &self.certificate.sha1),
             _ => false,
         };
         let about = "The certificate used to sign the assertion is not registered on the application.";
@@ -141,8 +145,9 @@ impl Workload {
 
 fn check_times(claims: &Value) -> Result<(), (Kind, String)> {
     let now = unix_now();
-    let expired = claims["exp"].as_i64().is_none_or(|exp| exp <= now);
-    let early = claims["nbf"].as_i64().is_some_and(|nbf| nbf > now + SKEW_S);
+    // MSAL writes fractions.
+    let expired = claims["exp"].as_f64().is_none_or(|exp| exp <= now as f64);
+    let early = claims["nbf"].as_f64().is_some_and(|nbf| nbf > (now + SKEW_S) as f64);
     if expired || early {
         let about = format!("Current time: {now}, 'nbf': {}, 'exp': {}.", claims["nbf"], claims["exp"]);
         return Err((Kind::ASSERTION_EXPIRED, about));
