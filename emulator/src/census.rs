@@ -30,7 +30,11 @@ pub(crate) struct Counts {
     /// Ordinary commands answered, by the object id that the connection was logged in with.
     commands: BTreeMap<String, u64>,
     tokens_issued: u64,
+    /// Requests for tokens, at all endpoints and at each.
     identity_requests: u64,
+    identity_requests_by_endpoint: BTreeMap<&'static str, u64>,
+    /// Requests for the documents that lead to Entra's token endpoint.
+    discovery_requests: u64,
     /// Names in the TLS handshake (SNI) of the connections that a token arrived on; empty where there was
     /// none.
     token_hosts: BTreeSet<String>,
@@ -139,8 +143,14 @@ impl Census {
         }
     }
 
-    pub(crate) fn identity_requested(&self) {
-        self.counts().identity_requests += 1;
+    pub(crate) fn identity_requested(&self, endpoint: &'static str) {
+        let mut counts = self.counts();
+        counts.identity_requests += 1;
+        *counts.identity_requests_by_endpoint.entry(endpoint).or_default() += 1;
+    }
+
+    pub(crate) fn discovery_requested(&self) {
+        self.counts().discovery_requests += 1;
     }
 
     pub(crate) fn token_issued(&self) {

@@ -1,12 +1,15 @@
-//! The certificate authority and the certificate of the cache.
+//! The certificate authority, the certificate of the servers, and the one that an application logs in with.
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use ring::digest;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
 /// A certificate with its key, and the file of the authority that a client has to trust.
@@ -40,6 +43,30 @@ pub(crate) fn issue(host: &str, directory: &Path) -> Result<Chain, String> {
         .map_err(|error| format!("cannot write {}: {error}", ca_file.display()))?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(str::to_owned)?;
     Ok(Chain { ca_file, certificate: certificate.der().clone(), key })
+}
+
+/// An application's certificate. Only who has the file has the key.
+pub(crate) struct ClientCertificate {
+    /// PEM: the key, then the certificate.
+    pub(crate) file: PathBuf,
+    /// Thumbprints as assertions name them: digests of the certificate, in unpadded base64url.
+    pub(crate) sha1: String,
+    pub(crate) sha256: String,
+}
+
+/// Makes a self-signed certificate over an RSA key in PKCS #8 and writes both to `directory`.
+pub(crate) fn issue_to_client(pkcs8: &[u8], directory: &Path) -> Result<ClientCertificate, String> {
+    let failed = |error: rcgen::Error| format!("cannot make a certificate: {error}");
+    let key = PrivatePkcs8KeyDer::from(pkcs8);
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_RSA_SHA256).map_err(failed)?;
+    let params = params(Vec::new(), "respass emulator application").map_err(failed)?;
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    let file = directory.join("client.pem");
+    std::fs::write(&file, key.serialize_pem() + &certificate.pem())
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    let thumbprint = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, certificate.der()));
+    let sha1 = thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    Ok(ClientCertificate { file, sha1, sha256: thumbprint(&digest::SHA256) })
 }
 
 fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, rcgen::Error> {

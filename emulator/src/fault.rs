@@ -4,6 +4,10 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use serde::Deserialize;
+
+use crate::token::Order;
+
 /// The faults in force. All off by default.
 #[derive(Default)]
 pub(crate) struct Faults {
@@ -16,6 +20,9 @@ struct State {
     auth_fail: Uses,
     identity_delay: Duration,
     identity_status: Option<(IdentityStatus, Uses)>,
+    identity_token: Option<(IdentityToken, Uses)>,
+    identity_body: Option<(IdentityBody, Uses)>,
+    identity_error: Option<(u32, Uses)>,
 }
 
 /// How often a fault still strikes.
@@ -35,6 +42,25 @@ pub(crate) struct IdentityStatus {
     pub(crate) retry_after_s: Option<u64>,
 }
 
+/// An odd token that the identity endpoints give out.
+#[derive(Clone)]
+pub(crate) struct IdentityToken {
+    /// What is other than in the token that was asked for.
+    pub(crate) order: Order,
+    /// How much later than the token's own expiry the endpoint says that it expires, in seconds.
+    pub(crate) expires_off_by_s: i64,
+}
+
+/// A spoiled answer of the identity endpoints.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum IdentityBody {
+    /// Without `access_token`.
+    NoToken,
+    /// No JSON, for its end is missing.
+    Malformed,
+}
+
 impl Faults {
     pub(crate) fn set_auth_delay(&self, delay: Duration) {
         self.state().auth_delay = delay;
@@ -50,6 +76,18 @@ impl Faults {
 
     pub(crate) fn set_identity_status(&self, status: IdentityStatus, uses: Uses) {
         self.state().identity_status = Some((status, uses));
+    }
+
+    pub(crate) fn set_identity_token(&self, token: IdentityToken, uses: Uses) {
+        self.state().identity_token = Some((token, uses));
+    }
+
+    pub(crate) fn set_identity_body(&self, body: IdentityBody, uses: Uses) {
+        self.state().identity_body = Some((body, uses));
+    }
+
+    pub(crate) fn set_identity_error(&self, code: u32, uses: Uses) {
+        self.state().identity_error = Some((code, uses));
     }
 
     pub(crate) fn clear(&self) {
@@ -72,9 +110,27 @@ impl Faults {
 
     /// The error that this call of the identity endpoint gets; uses the fault up.
     pub(crate) fn take_identity_status(&self) -> Option<IdentityStatus> {
-        let mut state = self.state();
-        let (status, uses) = state.identity_status.as_mut()?;
-        uses.take().then_some(*status)
+        take(&mut self.state().identity_status)
+    }
+
+    /// Whether the next token to be issued is an odd one.
+    pub(crate) fn has_identity_token(&self) -> bool {
+        self.state().identity_token.as_ref().is_some_and(|(_, uses)| uses.is_left())
+    }
+
+    /// What this token is to be like; uses the fault up, as the next two do.
+    pub(crate) fn take_identity_token(&self) -> Option<IdentityToken> {
+        take(&mut self.state().identity_token)
+    }
+
+    /// How this answer is spoiled.
+    pub(crate) fn take_identity_body(&self) -> Option<IdentityBody> {
+        take(&mut self.state().identity_body)
+    }
+
+    /// Number of the error that Entra has for this request.
+    pub(crate) fn take_identity_error(&self) -> Option<u32> {
+        take(&mut self.state().identity_error)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,10 +138,19 @@ impl Faults {
     }
 }
 
+fn take<T: Clone>(fault: &mut Option<(T, Uses)>) -> Option<T> {
+    let (value, uses) = fault.as_mut()?;
+    uses.take().then(|| value.clone())
+}
+
 impl Uses {
     /// `count` uses, or without a number no end of them.
     pub(crate) fn new(count: Option<u64>) -> Uses {
         count.map_or(Uses::Endless, Uses::Left)
+    }
+
+    fn is_left(self) -> bool {
+        !matches!(self, Uses::Spent | Uses::Left(0))
     }
 
     fn take(&mut self) -> bool {

@@ -1,49 +1,88 @@
-//! The managed-identity endpoint of App Service, Functions and Container Apps.
+//! Where tokens come from: the managed-identity endpoints of Azure's hosts, and Microsoft Entra ID itself.
 //!
-//! `GET /msi/token?api-version=2019-08-01&resource=…` with the header X-IDENTITY-HEADER. The answer has no
-//! `expires_in`, its `expires_on` is a string, and `resource` is what the caller wrote: SDKs depend on each
-//! of these.
+//! - `app_service`: App Service, Functions and Container Apps, in the current form and the one of 2017.
+//! - `imds`: the instance metadata service of virtual machines.
+//! - `entra`: the token endpoint for applications, over TLS; `aadsts` has its errors, `discovery` its documents.
+//! - `workload`: what an application shows it: secret, certificate, service-account token.
+//! - `tls`: the listener that `entra` is served on.
+//!
+//! SDKs depend on names, on the types of numbers and on which keys are there, so each endpoint writes its
+//! bodies out in full.
 
-use std::collections::HashMap;
+mod aadsts;
+mod app_service;
+mod discovery;
+mod entra;
+mod imds;
+pub(crate) mod tls;
+mod workload;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::json;
+use axum::routing::{get, post};
+use serde_json::Value;
+
+pub(crate) use self::workload::{AssertionOrder, Workload};
 
 use crate::census::Census;
-use crate::fault::Faults;
+use crate::fault::{Faults, IdentityBody, IdentityStatus};
 use crate::options::TokenCache;
 use crate::random;
 use crate::token::{Issued, Order, Tenant, unix_now};
 
-pub(crate) struct Endpoint {
+/// Whether an admin may ask for this AADSTS error.
+pub(crate) fn knows_error(code: u32) -> bool {
+    aadsts::Kind::of(code).is_some()
+}
+
+pub(crate) struct Endpoints {
     tenant: Arc<Tenant>,
+    workload: Arc<Workload>,
     census: Arc<Census>,
     faults: Arc<Faults>,
+    /// What X-IDENTITY-HEADER must be.
     header: String,
+    /// The start of Entra's addresses.
+    authority: String,
     token_cache: TokenCache,
     /// The last token for each resource; in use only where the platform's cache is emulated.
     cached: Mutex<HashMap<String, Issued>>,
 }
 
-impl Endpoint {
+/// A token, and when the endpoint says that it expires.
+struct Answer {
+    token: Issued,
+    /// Seconds since 1970.
+    expires_on: i64,
+}
+
+impl Answer {
+    fn expires_in(&self) -> i64 {
+        self.expires_on - unix_now()
+    }
+}
+
+impl Endpoints {
     pub(crate) fn new(
         tenant: &Arc<Tenant>,
+        workload: &Arc<Workload>,
         census: &Arc<Census>,
         faults: &Arc<Faults>,
         token_cache: TokenCache,
-    ) -> Arc<Endpoint> {
-        Arc::new(Endpoint {
+        authority: String,
+    ) -> Arc<Endpoints> {
+        Arc::new(Endpoints {
             tenant: Arc::clone(tenant),
+            workload: Arc::clone(workload),
             census: Arc::clone(census),
             faults: Arc::clone(faults),
             header: random::secret(),
+            authority,
             token_cache,
             cached: Mutex::default(),
         })
@@ -54,93 +93,105 @@ impl Endpoint {
         &self.header
     }
 
-    pub(crate) fn router(self: &Arc<Endpoint>) -> Router {
-        Router::new().route("/msi/token", get(token)).with_state(Arc::clone(self))
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
     }
 
-    fn issue(&self, resource: &str) -> Issued {
-        match self.token_cache {
-            TokenCache::Fresh => self.issue_fresh(resource),
-            TokenCache::Cached => {
-                let mut cached = self.cached.lock().expect("nothing panics with this lock held");
-                // The platform keeps a token until it is near its end and cannot be made to give a newer one.
-                let margin = CACHE_MARGIN_S_MAX.min(self.tenant.ttl_s / 2).cast_signed();
-                match cached.get(resource) {
-                    Some(token) if unix_now() < token.expires_on - margin => token.clone(),
-                    _ => {
-                        let token = self.issue_fresh(resource);
-                        cached.insert(resource.to_owned(), token.clone());
-                        token
-                    }
-                }
+    /// The endpoints that a host has for its managed identity; plain HTTP, as there.
+    pub(crate) fn managed_identity(self: &Arc<Endpoints>) -> Router {
+        Router::new()
+            .route("/msi/token", get(app_service::token))
+            .route("/metadata/identity/oauth2/token", get(imds::token))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Microsoft Entra ID.
+    pub(crate) fn entra(self: &Arc<Endpoints>) -> Router {
+        Router::new()
+            .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
+            .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery::tenant))
+            .route("/common/discovery/instance", get(discovery::instance))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Counts a request for a token, lets it wait, and gives the error that it is to get.
+    async fn strike(&self, endpoint: &'static str) -> Option<IdentityStatus> {
+        self.census.identity_requested(endpoint);
+        tokio::time::sleep(self.faults.identity_delay()).await;
+        self.faults.take_identity_status()
+    }
+
+    /// A token of the managed identity, from the platform's cache where that is emulated.
+    fn issue_to_managed_identity(&self, resource: &str) -> Answer {
+        let order = Order { aud: Some(resource.to_owned()), ..Order::default() };
+        if self.token_cache == TokenCache::Fresh || self.faults.has_identity_token() {
+            return self.issue(order);
+        }
+        let mut cached = self.cached.lock().expect("nothing panics with this lock held");
+        // The platform keeps a token until it is near its end and cannot be made to give a newer one.
+        let is_kept = |token: &Issued| {
+            let margin = CACHE_MARGIN_S_MAX.min((token.expires_on - token.issued_at) / 2);
+            unix_now() < token.expires_on - margin
+        };
+        if let Some(token) = cached.get(resource).filter(|token| is_kept(token)) {
+            return Answer { token: token.clone(), expires_on: token.expires_on };
+        }
+        let answer = self.issue(order);
+        cached.insert(resource.to_owned(), answer.token.clone());
+        answer
+    }
+
+    /// A new token, or the odd one that an admin wants to be given out instead.
+    fn issue(&self, order: Order) -> Answer {
+        self.census.token_issued();
+        let Some(fault) = self.faults.take_identity_token() else {
+            let token = self.tenant.issue(order);
+            return Answer { expires_on: token.expires_on, token };
+        };
+        let odd = Order { aud: fault.order.aud.clone().or(order.aud), proof: order.proof, ..fault.order };
+        let token = self.tenant.issue(odd);
+        Answer { expires_on: token.expires_on.saturating_add(fault.expires_off_by_s), token }
+    }
+
+    /// The body with a token in it, unless a fault spoils it.
+    fn give(&self, mut body: Value) -> Response {
+        match self.faults.take_identity_body() {
+            None => (),
+            Some(IdentityBody::NoToken) => {
+                body.as_object_mut().expect("the endpoints give objects").remove("access_token");
+            }
+            Some(IdentityBody::Malformed) => {
+                let mut text = body.to_string();
+                text.truncate(text.len() - 1);
+                return ([(CONTENT_TYPE, "application/json")], text).into_response();
             }
         }
+        Json(body).into_response()
     }
 
-    fn issue_fresh(&self, resource: &str) -> Issued {
-        self.census.token_issued();
-        self.tenant.issue(Order { aud: Some(resource.to_owned()), ..Order::default() })
-    }
-
-    /// Whether the call names no identity, or the only one there is.
-    fn identity_exists(&self, query: &HashMap<String, String>) -> bool {
-        let is =
-            |key: &str, value: &str| query.get(key).is_none_or(|asked| asked.eq_ignore_ascii_case(value));
-        is("client_id", &self.tenant.client_id)
-            && is("principal_id", &self.tenant.oid)
-            && is("object_id", &self.tenant.oid)
-            && !query.contains_key("mi_res_id")
+    /// Whether every one of these parameters is absent, or names the only identity there is.
+    fn identity_exists(&self, query: &Query, names: &[(&str, &str)]) -> bool {
+        names
+            .iter()
+            .all(|(name, value)| query.get(*name).is_none_or(|asked| asked.eq_ignore_ascii_case(value)))
     }
 }
 
-const API_VERSION: &str = "2019-08-01";
-const CACHE_MARGIN_S_MAX: u64 = 300;
+type Query = BTreeMap<String, String>;
 
-async fn token(
-    State(endpoint): State<Arc<Endpoint>>,
-    Query(query): Query<HashMap<String, String>>,
-    headers: HeaderMap,
-) -> Response {
-    endpoint.census.identity_requested();
-    tokio::time::sleep(endpoint.faults.identity_delay()).await;
-    if let Some(fault) = endpoint.faults.take_identity_status() {
-        let mut response = error(fault.status, "A fault that was asked for.");
-        if let Some(seconds) = fault.retry_after_s {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
-        return response;
+const CACHE_MARGIN_S_MAX: i64 = 300;
+
+/// The response with the header that the fault asks for.
+fn struck(mut response: Response, fault: IdentityStatus) -> Response {
+    if let Some(seconds) = fault.retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    match headers.get("x-identity-header") {
-        None => return error(400, "The header X-IDENTITY-HEADER is missing."),
-        Some(value) if value.as_bytes() != endpoint.header.as_bytes() => {
-            return error(401, "The header X-IDENTITY-HEADER has the wrong value.");
-        }
-        Some(_) => (),
-    }
-    match query.get("api-version").map(String::as_str) {
-        Some(API_VERSION) => (),
-        Some(_) => return error(400, "The api-version is not supported; supported: 2019-08-01."),
-        None => return error(400, "The parameter api-version is missing."),
-    }
-    let Some(resource) = query.get("resource").filter(|resource| !resource.is_empty()) else {
-        return error(400, "The parameter resource is missing.");
-    };
-    if !endpoint.identity_exists(&query) {
-        return error(400, "No User Assigned Identity found for specified ClientId/ResourceId/PrincipalId.");
-    }
-    let issued = endpoint.issue(resource);
-    Json(json!({
-        "access_token": issued.access_token,
-        "expires_on": issued.expires_on.to_string(),
-        "resource": resource,
-        "token_type": "Bearer",
-        "client_id": endpoint.tenant.client_id,
-    }))
-    .into_response()
+    response
 }
 
-fn error(status: u16, message: &str) -> Response {
-    let body = json!({ "statusCode": status, "message": message, "correlationId": random::guid() });
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(body)).into_response()
+/// The text of an error that was ordered and has no cause.
+const ORDERED: &str = "A fault that was asked for.";
+
+fn status(number: u16) -> axum::http::StatusCode {
+    axum::http::StatusCode::from_u16(number).unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -8,7 +8,9 @@
 //!   all of them;
 //! - token expiry: a connection is closed, without a word, when the token of its last good login expires;
 //! - commands that Azure Managed Redis does not have (`READONLY`, `RESET`, `ROLE` and so on);
-//! - the managed-identity endpoint of App Service, with fresh tokens or the platform's token cache;
+//! - the managed-identity endpoints of App Service and of virtual machines (IMDS), with fresh tokens or the
+//!   platform's token cache;
+//! - Microsoft Entra ID's token endpoint for client secrets, certificates and federated (workload) identities;
 //! - an admin endpoint with statistics, odd tokens and faults.
 //!
 //! What it does not emulate: cluster policies and Azure Cache for Redis (later work; the profiles are known
@@ -31,6 +33,7 @@ mod certificate;
 mod fault;
 mod front;
 mod identity;
+mod jwt;
 mod options;
 mod random;
 mod token;
@@ -49,6 +52,8 @@ use crate::backend::Backend;
 use crate::census::Census;
 use crate::fault::Faults;
 use crate::front::Front;
+use crate::identity::{Endpoints, Workload};
+use crate::jwt::SigningKey;
 use crate::options::{Options, Request};
 use crate::token::Tenant;
 
@@ -87,7 +92,7 @@ fn raise_open_files_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// The line that the starter reads. Keys that belong to profiles and identities still to come are null.
+/// The line that the starter reads.
 #[derive(Serialize)]
 struct Ready<'a> {
     profile: &'a str,
@@ -98,12 +103,14 @@ struct Ready<'a> {
     oid: &'a str,
     tenant_id: &'a str,
     client_id: &'a str,
-    client_secret: Option<&'a str>,
-    authority: Option<&'a str>,
-    imds: Option<&'a str>,
+    client_secret: &'a str,
+    client_certificate_file: &'a Path,
+    authority: &'a str,
+    imds: String,
     identity_endpoint: String,
     identity_header: &'a str,
-    federated_token_file: Option<&'a Path>,
+    identity_resource_id: String,
+    federated_token_file: &'a Path,
     admin: String,
 }
 
@@ -112,33 +119,48 @@ async fn run(options: Options) -> Result<(), String> {
     let mut end = pin!(end_of_life(options.stdin_lifeline)?);
     let directory =
         tempfile::Builder::new().prefix("respass-emulator-").tempdir().map_err(|error| error.to_string())?;
-    let tenant = Arc::new(Tenant::new(options.token_ttl_s)?);
+    let (tenant_key, workload_key) = generate_keys()?;
+    let tenant = Arc::new(Tenant::new(options.token_ttl, tenant_key));
+    let workload = Arc::new(Workload::new(workload_key, directory.path(), options.federated_ttl_s)?);
     let mut backend = tokio::select! {
         backend = Backend::start(directory.path(), &tenant.oid) => backend?,
         () = &mut end => return Ok(()),
     };
     let outcome = tokio::select! {
-        outcome = serve(&options, directory.path(), &tenant, &mut backend) => outcome,
+        outcome = serve(&options, directory.path(), &tenant, &workload, &mut backend) => outcome,
         () = &mut end => Ok(()),
     };
     backend.stop().await;
     outcome
 }
 
+/// The two RSA keys there have to be, side by side: this is most of the time that the start takes.
+fn generate_keys() -> Result<(SigningKey, SigningKey), String> {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(SigningKey::generate);
+        let one = SigningKey::generate()?;
+        Ok((one, other.join().map_err(|_| "cannot make a signing key".to_owned())??))
+    })
+}
+
 async fn serve(
     options: &Options,
     directory: &Path,
     tenant: &Arc<Tenant>,
+    workload: &Arc<Workload>,
     backend: &mut Backend,
 ) -> Result<(), String> {
     let port = listen(options.port).await?;
     let identity_port = listen(options.identity_port).await?;
+    let authority_port = listen(0).await?;
     let admin_port = listen(0).await?;
     let chain = certificate::issue(HOST, directory)?;
     let census = Arc::new(Census::new(vec![backend.pid()]));
     let faults = Arc::new(Faults::default());
     let front = Arc::new(Front::new(&chain, backend, tenant, &census, &faults)?);
-    let identity = identity::Endpoint::new(tenant, &census, &faults, options.token_cache);
+    let authority = format!("https://{HOST}:{}", number(&authority_port)?);
+    let authority_tls = identity::tls::Listener::new(authority_port, &chain)?;
+    let identity = Endpoints::new(tenant, workload, &census, &faults, options.token_cache, authority);
 
     let (port_number, identity_number, admin_number) =
         (number(&port)?, number(&identity_port)?, number(&admin_port)?);
@@ -151,30 +173,37 @@ async fn serve(
         oid: &tenant.oid,
         tenant_id: &tenant.tenant_id,
         client_id: &tenant.client_id,
-        client_secret: None,
-        authority: None,
-        imds: None,
+        client_secret: &workload.client_secret,
+        client_certificate_file: &workload.certificate.file,
+        authority: identity.authority(),
+        imds: format!("http://127.0.0.1:{identity_number}"),
         identity_endpoint: format!("http://127.0.0.1:{identity_number}/msi/token"),
         identity_header: identity.header(),
-        federated_token_file: None,
+        identity_resource_id: tenant.resource_id(),
+        federated_token_file: &workload.federated_token_file,
         admin: format!("http://127.0.0.1:{admin_number}"),
     };
     let line = serde_json::to_string(&ready).map_err(|error| error.to_string())?;
-    let identity = identity.router();
-    let admin = admin::router(tenant, &census, &faults, &front);
+    let admin = admin::router(tenant, workload, &census, &faults, &front);
     // A starter that does not read the line may still use the emulator at its well-known port.
     let _ = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
 
     tokio::select! {
         () = front.serve(port) => Err("the front stopped".to_owned()),
-        message = serve_http(identity_port, identity) => Err(message),
+        message = serve_http(identity_port, identity.managed_identity()) => Err(message),
+        message = serve_http(authority_tls, identity.entra()) => Err(message),
+        message = workload.keep_federated_token() => Err(message),
         message = serve_http(admin_port, admin) => Err(message),
         message = backend.ended() => Err(message),
     }
 }
 
 /// Serves for ever, or says why not.
-async fn serve_http(listener: TcpListener, router: axum::Router) -> String {
+async fn serve_http<L>(listener: L, router: axum::Router) -> String
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let outcome = axum::serve(listener, router).await;
     format!("an HTTP endpoint stopped: {outcome:?}")
 }

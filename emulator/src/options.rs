@@ -4,11 +4,14 @@ use std::ffi::OsString;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
+use crate::random;
+
 pub(crate) const USAGE: &str = "\
 usage: respass-emulator [options]
   --profile NAME        amr-nocluster (default; the only one yet)
   --shards N            redis-server processes; amr-nocluster has 1
-  --token-ttl S         life of a token in seconds (default 3600)
+  --token-ttl S[-S]     life of a token in seconds, or the range to draw it from (default 3600)
+  --federated-ttl S     life of the workload's service-account token (default 3600)
   --token-cache MODE    fresh (default): a new token at every call; cached: as the platform does
   --port P              the cache (default 10000; 0 picks a free port)
   --identity-port P     the managed-identity endpoint (default 0)
@@ -22,12 +25,38 @@ pub(crate) enum Request {
 
 pub(crate) struct Options {
     pub(crate) profile: Profile,
-    /// Life of the tokens of the identity endpoint, in seconds.
-    pub(crate) token_ttl_s: u64,
+    /// Life of the tokens of the identity endpoints.
+    pub(crate) token_ttl: Ttl,
+    /// Life of the service-account token of workload identity, in seconds.
+    pub(crate) federated_ttl_s: u64,
     pub(crate) token_cache: TokenCache,
     pub(crate) port: u16,
     pub(crate) identity_port: u16,
     pub(crate) stdin_lifeline: bool,
+}
+
+/// Life of a token in seconds: any from `min_s` to `max_s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ttl {
+    pub(crate) min_s: u64,
+    pub(crate) max_s: u64,
+}
+
+impl Ttl {
+    fn parse(text: &str) -> Result<Ttl, String> {
+        let (min, max) = text.split_once('-').unwrap_or((text, text));
+        match (min.parse(), max.parse()) {
+            (Ok(min_s), Ok(max_s)) if 1 <= min_s && min_s <= max_s && max_s <= TOKEN_TTL_S_MAX => {
+                Ok(Ttl { min_s, max_s })
+            }
+            _ => Err(format!("--token-ttl is 1 to {TOKEN_TTL_S_MAX} seconds or a range, not {text:?}")),
+        }
+    }
+
+    /// The life of one token.
+    pub(crate) fn pick(self) -> u64 {
+        self.min_s + u64::from_le_bytes(random::bytes()) % (self.max_s - self.min_s + 1)
+    }
 }
 
 /// The kind of cache: product and cluster policy.
@@ -72,13 +101,15 @@ pub(crate) enum TokenCache {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut profile, mut shards, mut port) = (Profile::AmrNocluster, 1_u32, None);
-    let (mut token_ttl_s, mut token_cache, mut identity_port) = (3_600, TokenCache::Fresh, 0);
+    let mut token_ttl = Ttl { min_s: 3_600, max_s: 3_600 };
+    let (mut federated_ttl_s, mut token_cache, mut identity_port) = (3_600, TokenCache::Fresh, 0);
     let mut stdin_lifeline = false;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Long("profile") => profile = Profile::parse(&text(&mut parser)?)?,
             Long("shards") => shards = number(&mut parser, "--shards")?,
-            Long("token-ttl") => token_ttl_s = number(&mut parser, "--token-ttl")?,
+            Long("token-ttl") => token_ttl = Ttl::parse(&text(&mut parser)?)?,
+            Long("federated-ttl") => federated_ttl_s = number(&mut parser, "--federated-ttl")?,
             Long("token-cache") => {
                 token_cache = match text(&mut parser)?.as_str() {
                     "fresh" => TokenCache::Fresh,
@@ -96,11 +127,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     if shards != 1 {
         return Err(format!("--shards {shards}: {} has exactly one shard", profile.name()));
     }
-    if !(1..=TOKEN_TTL_S_MAX).contains(&token_ttl_s) {
-        return Err(format!("--token-ttl is 1 to {TOKEN_TTL_S_MAX} seconds"));
+    if !(1..=TOKEN_TTL_S_MAX).contains(&federated_ttl_s) {
+        return Err(format!("--federated-ttl is 1 to {TOKEN_TTL_S_MAX} seconds"));
     }
     let port = port.unwrap_or(profile.port());
-    Ok(Request::Run(Options { profile, token_ttl_s, token_cache, port, identity_port, stdin_lifeline }))
+    Ok(Request::Run(Options {
+        profile,
+        token_ttl,
+        federated_ttl_s,
+        token_cache,
+        port,
+        identity_port,
+        stdin_lifeline,
+    }))
 }
 
 /// Ten years: far beyond any token, and sums with the present time stay far from overflow.

@@ -1,32 +1,36 @@
-//! Tokens of Microsoft Entra ID: issued here for one managed identity, and checked as the cache checks them.
+//! Tokens of Microsoft Entra ID: issued here for one principal, and checked as the cache checks them.
 //!
 //! No token is ever written to a log or into a message.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
-use rsa::pkcs8::EncodePrivateKey;
 use serde::{Deserialize, Serialize};
 
+use crate::jwt::{Parts, SigningKey};
+use crate::options::Ttl;
 use crate::random;
 
-/// A tenant with its signing key, and in it the one managed identity that is assigned to the cache.
+/// A tenant with its signing key, and in it the one principal that is assigned to the cache: a managed
+/// identity and an application at once.
 pub(crate) struct Tenant {
     pub(crate) tenant_id: String,
-    /// Object id of the managed identity: the user name of a login.
+    /// Object id of the principal: the user name of a login.
     pub(crate) oid: String,
-    /// Application id of the managed identity, which is *not* the user name of a login.
+    /// Application id of the principal, which is *not* the user name of a login.
     pub(crate) client_id: String,
-    /// Life of a token where nothing else is asked for, in seconds.
-    pub(crate) ttl_s: u64,
-    key: RsaKeyPair,
-    key_id: String,
+    /// Life of a token where nothing else is asked for.
+    ttl: Ttl,
+    key: SigningKey,
+    /// The texts of the latest tokens, for leak tests.
+    issued: Mutex<VecDeque<String>>,
 }
 
 /// What a token shall say. `Order::default` is an ordinary token of the managed identity.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Order {
     pub(crate) aud: Option<String>,
@@ -38,13 +42,41 @@ pub(crate) struct Order {
     pub(crate) nbf: Option<i64>,
     #[serde(default)]
     pub(crate) bad_signature: bool,
+    /// Form of the claims: "1.0" (what Redis gets) or "2.0".
+    #[serde(default)]
+    pub(crate) ver: Version,
+    /// Least length of the text in bytes; reached with group memberships.
+    pub(crate) len: Option<usize>,
+    #[serde(skip)]
+    pub(crate) proof: Proof,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum Version {
+    #[default]
+    #[serde(rename = "1.0")]
+    V1,
+    #[serde(rename = "2.0")]
+    V2,
+}
+
+/// How the principal showed who it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Proof {
+    #[default]
+    ManagedIdentity,
+    Secret,
+    /// A signed assertion: by a certificate, or by a federated issuer.
+    Assertion,
 }
 
 /// A token and what its holder needs to know of it.
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) access_token: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970, as the next two.
+    pub(crate) issued_at: i64,
+    pub(crate) not_before: i64,
     pub(crate) expires_on: i64,
     pub(crate) oid: String,
 }
@@ -79,55 +111,95 @@ pub(crate) enum Refusal {
 }
 
 impl Tenant {
-    pub(crate) fn new(ttl_s: u64) -> Result<Tenant, String> {
-        let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS)
-            .map_err(|error| format!("cannot make a signing key: {error}"))?;
-        let der = key.to_pkcs8_der().map_err(|error| format!("cannot encode the signing key: {error}"))?;
-        let key = RsaKeyPair::from_pkcs8(der.as_bytes())
-            .map_err(|error| format!("cannot use the signing key: {error}"))?;
-        Ok(Tenant {
+    pub(crate) fn new(ttl: Ttl, key: SigningKey) -> Tenant {
+        Tenant {
             tenant_id: random::guid(),
             oid: random::guid(),
             client_id: random::guid(),
-            ttl_s,
+            ttl,
             key,
-            key_id: URL_SAFE_NO_PAD.encode(random::bytes::<20>()),
-        })
+            issued: Mutex::default(),
+        }
     }
 
     /// Signs a token.
     pub(crate) fn issue(&self, order: Order) -> Issued {
         let now = unix_now();
-        let expires_on = now.saturating_add(order.ttl.unwrap_or(self.ttl_s.cast_signed()));
-        let nbf = order.nbf.unwrap_or(now - NOT_BEFORE_S);
-        let oid = order.oid.unwrap_or_else(|| self.oid.clone());
-        let tid = order.tid.unwrap_or_else(|| self.tenant_id.clone());
-        let header = Header { typ: "JWT", alg: ALGORITHM, x5t: &self.key_id, kid: &self.key_id };
-        let claims = Claims {
-            iss: format!("https://sts.windows.net/{tid}/"),
-            aud: order.aud.unwrap_or_else(|| AUDIENCES[0].to_owned()),
+        let expires_on = now.saturating_add(order.ttl.unwrap_or_else(|| self.ttl.pick().cast_signed()));
+        let not_before = order.nbf.unwrap_or(now - NOT_BEFORE_S);
+        let oid = order.oid.clone().unwrap_or_else(|| self.oid.clone());
+        let header = Header {
+            typ: "JWT",
+            alg: ALGORITHM,
+            x5t: (order.ver == Version::V1).then_some(&self.key.id),
+            kid: &self.key.id,
+        };
+        let mut claims = self.claims(&order, oid.clone(), not_before, expires_on);
+        let mut access_token = self.key.sign(&header, &claims, order.bad_signature);
+        if let Some(missing) = order.len.and_then(|len| len.checked_sub(access_token.len())) {
+            // A membership is a GUID, quotes and a comma, and base64 makes four bytes of three.
+            claims.groups = (0..missing.div_ceil(52)).map(|_| random::guid()).collect();
+            access_token = self.key.sign(&header, &claims, order.bad_signature);
+        }
+        let mut issued = self.issued();
+        if issued.len() == ISSUED_KEPT {
+            issued.pop_front();
+        }
+        issued.push_back(access_token.clone());
+        drop(issued);
+        Issued { access_token, issued_at: now, not_before, expires_on, oid }
+    }
+
+    fn claims(&self, order: &Order, oid: String, nbf: i64, exp: i64) -> Claims {
+        let tid = order.tid.clone().unwrap_or_else(|| self.tenant_id.clone());
+        let proof = match order.proof {
+            Proof::Secret => "1",
+            Proof::ManagedIdentity | Proof::Assertion => "2",
+        };
+        let mut claims = Claims {
+            aud: order.aud.clone().unwrap_or_else(|| AUDIENCES[0].to_owned()),
             iat: nbf,
             nbf,
-            exp: expires_on,
-            appid: self.client_id.clone(),
-            appidacr: "2".to_owned(),
-            idp: format!("https://sts.windows.net/{tid}/"),
+            exp,
             idtyp: "app".to_owned(),
             sub: oid.clone(),
-            oid: oid.clone(),
-            tid,
+            oid,
             uti: URL_SAFE_NO_PAD.encode(random::bytes::<16>()),
-            ver: "1.0".to_owned(),
-            xms_mirid: format!("/subscriptions/{}{IDENTITY_PATH}", self.tenant_id),
+            xms_mirid: (order.proof == Proof::ManagedIdentity).then(|| self.resource_id()),
+            ..Claims::default()
         };
-        let mut token = format!("{}.{}", encode(&header), encode(&claims));
-        let mut signature = self.sign(token.as_bytes());
-        if order.bad_signature {
-            signature[0] ^= 1;
+        if order.ver == Version::V1 {
+            claims.iss = format!("https://sts.windows.net/{tid}/");
+            claims.idp = Some(claims.iss.clone());
+            claims.appid = Some(self.client_id.clone());
+            claims.appidacr = Some(proof.to_owned());
+            "1.0".clone_into(&mut claims.ver);
+        } else {
+            claims.iss = format!("https://login.microsoftonline.com/{tid}/v2.0");
+            // A token of this form names the application and never its address.
+            if order.aud.as_deref().is_none_or(is_redis) {
+                AUDIENCES[2].clone_into(&mut claims.aud);
+            }
+            claims.azp = Some(self.client_id.clone());
+            claims.azpacr = Some(proof.to_owned());
+            "2.0".clone_into(&mut claims.ver);
         }
-        token.push('.');
-        token.push_str(&URL_SAFE_NO_PAD.encode(signature));
-        Issued { access_token: token, expires_on, oid }
+        claims.tid = tid;
+        claims
+    }
+
+    /// Where the managed identity is in Azure.
+    pub(crate) fn resource_id(&self) -> String {
+        format!("/subscriptions/{}{IDENTITY_PATH}", self.tenant_id)
+    }
+
+    /// The texts of all tokens issued, oldest first; of very many, the latest.
+    pub(crate) fn tokens_issued(&self) -> Vec<String> {
+        self.issued().iter().cloned().collect()
+    }
+
+    fn issued(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.issued.lock().expect("nothing panics with this lock held")
     }
 
     /// Checks a login as the cache does.
@@ -140,7 +212,7 @@ impl Tenant {
         if claims.nbf > now + NOT_BEFORE_S {
             return Err(Refusal::NotYetValid);
         }
-        if !AUDIENCES.contains(&claims.aud.as_str()) {
+        if !is_redis(&claims.aud) {
             return Err(Refusal::WrongAudience);
         }
         if claims.tid != self.tenant_id {
@@ -157,28 +229,12 @@ impl Tenant {
 
     /// The claims of a token that this tenant signed.
     fn open(&self, token: &[u8]) -> Result<Claims, Refusal> {
-        let token = std::str::from_utf8(token).map_err(|_| Refusal::NotAToken)?;
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::NotAToken)?;
-        let (header, claims) = signed.split_once('.').ok_or(Refusal::NotAToken)?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::NotAToken);
-        let header: serde_json::Value =
-            serde_json::from_slice(&decode(header)?).map_err(|_| Refusal::NotAToken)?;
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refusal::NotAToken)?;
-        let known = header["alg"] == ALGORITHM && header["kid"] == self.key_id.as_str();
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.key.public_key().as_ref())
-            .verify(signed.as_bytes(), &decode(signature)?)
-            .ok()
-            .filter(|()| known)
-            .ok_or(Refusal::BadSignature)?;
-        Ok(claims)
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let mut signature = vec![0; self.key.public().modulus_len()];
-        self.key
-            .sign(&RSA_PKCS1_SHA256, &ring::rand::SystemRandom::new(), message, &mut signature)
-            .expect("the signature is as long as the key's modulus");
-        signature
+        let token = std::str::from_utf8(token).ok().and_then(Parts::of).ok_or(Refusal::NotAToken)?;
+        let known = token.header["alg"] == ALGORITHM && token.header["kid"] == self.key.id.as_str();
+        if !known || !self.key.has_signed(&token) {
+            return Err(Refusal::BadSignature);
+        }
+        serde_json::from_value(token.claims).map_err(|_| Refusal::NotAToken)
     }
 }
 
@@ -188,25 +244,40 @@ pub(crate) fn unix_now() -> i64 {
     since.as_secs().cast_signed()
 }
 
+/// Whether a token for Redis may be made out to this.
+pub(crate) fn is_redis(audience: &str) -> bool {
+    AUDIENCES.contains(&audience)
+}
+
 #[derive(Serialize)]
 struct Header<'a> {
     typ: &'a str,
     alg: &'a str,
-    x5t: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5t: Option<&'a String>,
     kid: &'a str,
 }
 
-/// A version 1.0 token of a managed identity.
-#[derive(Serialize, Deserialize)]
+/// The claims of an application's token, in either version; what a version does not have is left out.
+#[derive(Default, Serialize, Deserialize)]
 struct Claims {
     aud: String,
     iss: String,
     iat: i64,
     nbf: i64,
     exp: i64,
-    appid: String,
-    appidacr: String,
-    idp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appidacr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azpacr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idp: Option<String>,
     idtyp: String,
     oid: String,
     sub: String,
@@ -214,11 +285,8 @@ struct Claims {
     /// Unique: RS256 is deterministic, and two tokens of one second would be the same text without it.
     uti: String,
     ver: String,
-    xms_mirid: String,
-}
-
-fn encode(part: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).expect("strings and numbers have a JSON form"))
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_mirid: Option<String>,
 }
 
 /// The identity's place in its subscription.
@@ -226,7 +294,8 @@ const IDENTITY_PATH: &str =
     "/resourcegroups/respass/providers/Microsoft.ManagedIdentity/userAssignedIdentities/respass";
 
 const ALGORITHM: &str = "RS256";
-const RSA_BITS: usize = 2_048;
+/// More than any test asks for, and no more memory than a test machine has.
+const ISSUED_KEPT: usize = 20_000;
 
 /// Entra dates tokens back by this much, and the cache lets as much pass the other way.
 const NOT_BEFORE_S: i64 = 300;
@@ -239,13 +308,17 @@ const AUDIENCES: [&str; 3] =
 mod tests {
     use super::*;
 
+    fn tenant() -> Tenant {
+        Tenant::new(Ttl { min_s: 60, max_s: 60 }, SigningKey::generate().expect("a key"))
+    }
+
     fn check(tenant: &Tenant, order: Order) -> Result<Grant, Refusal> {
         tenant.check(tenant.oid.as_bytes(), tenant.issue(order).access_token.as_bytes())
     }
 
     #[test]
     fn every_claim_is_checked() {
-        let tenant = Tenant::new(60).expect("a key");
+        let tenant = tenant();
         let text = |text: &str| Some(text.to_owned());
         for aud in AUDIENCES {
             assert!(check(&tenant, Order { aud: text(aud), ..Order::default() }).is_ok(), "{aud}");
@@ -274,7 +347,7 @@ mod tests {
 
     #[test]
     fn no_two_tokens_are_the_same_text() {
-        let tenant = Tenant::new(60).expect("a key");
+        let tenant = tenant();
         let [one, two] = [tenant.issue(Order::default()), tenant.issue(Order::default())];
         assert_ne!(one.access_token, two.access_token);
     }
