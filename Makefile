@@ -28,16 +28,17 @@ lint: prepare
 test-rust: prepare emulator
 	cargo test --no-fail-fast
 
-test-python: emulator $(VENV)/.installed
-	$(VENV)/bin/python -m pytest bindings-python/tests -q
+test-python: $(VENV)/.installed
+	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q
 
 test-node: emulator
 	cd bindings-node && npm run --silent build && npm test
 
-# The wheel, built and installed as a user would, into an environment of its own.
+# The wheels, built and installed as a user would, into an environment of its own: the client's, and the emulator's.
 wheel: prepare $(WORK)/build/.ready
-	rm -f dist/respass-*.whl
+	rm -f dist/respass-*.whl dist/respass_emulator-*.whl
 	$(WORK)/build/bin/maturin build --quiet --release --locked --manifest-path bindings-python/Cargo.toml --out dist
+	$(WORK)/build/bin/maturin build --quiet --release --locked --manifest-path emulator/Cargo.toml --out dist
 	@ls -l dist/*.whl
 
 $(WORK)/build/.ready:
@@ -45,14 +46,15 @@ $(WORK)/build/.ready:
 	$(WORK)/build/bin/pip install --quiet 'maturin>=1.9,<2'
 	touch $@
 
-WHEEL_SOURCES := $(shell find core/src bindings-python/src bindings-python/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
-	Cargo.lock core/Cargo.toml bindings-python/Cargo.toml bindings-python/pyproject.toml bindings-python/tests/requirements.txt
+WHEEL_SOURCES := $(shell find core/src bindings-python/src bindings-python/python emulator/src -name '*.rs' \
+	-o -name '*.py' -o -name '*.pyi') Cargo.lock core/Cargo.toml bindings-python/Cargo.toml \
+	bindings-python/pyproject.toml bindings-python/tests/requirements.txt emulator/Cargo.toml emulator/pyproject.toml
 
 $(VENV)/.installed: $(WHEEL_SOURCES)
 	$(MAKE) wheel
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet -r bindings-python/tests/requirements.txt
-	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps dist/respass-*.whl
+	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps dist/respass-*.whl dist/respass_emulator-*.whl
 	touch $@
 
 emulator: prepare

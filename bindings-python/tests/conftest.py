@@ -15,6 +15,7 @@ from typing import Any
 
 import leaks
 import pytest
+from respass.__main__ import emulator_candidates
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -157,9 +158,9 @@ class Emulator:
 
 
 def emulator_binary() -> str:
-    given = os.environ.get("RESPASS_EMULATOR")
-    if given:
-        return given
+    for candidate in emulator_candidates():
+        if os.path.isfile(candidate):
+            return candidate
     command = ["cargo", "build", "-q", "-p", "respass-emulator", "--message-format=json-render-diagnostics"]
     built = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)
     for line in reversed(built.stdout.splitlines()):
