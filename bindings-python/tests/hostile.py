@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,3 +126,10 @@ def black_hole() -> Iterator[int]:
         for filler in fillers:
             filler.close()
         listener.close()
+
+
+def free_of_output(command: list[str]) -> bool:
+    """Whether a program ends well and prints nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout == "" and done.stderr == ""

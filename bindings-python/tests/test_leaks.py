@@ -1,4 +1,4 @@
-"""Runs last (see conftest): nothing that was said in the whole run holds a part of a token."""
+"""The search for tokens in what was said; after the last test it goes over the whole run (see conftest)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_part_of_a_token_would_be_found() -> None:
     assert not leaks("ERR unknown command, args: 'efghijk'", parts)
 
 
-def test_nothing_said_in_the_whole_run_holds_part_of_a_token(emulator: Emulator) -> None:
+def test_a_refusal_is_recorded_and_holds_no_part_of_its_token(emulator: Emulator) -> None:
     # A refusal of this very test: the search is never without something to look through.
     answer = emulator.token(aud="https://management.azure.com")
     token = answer["access_token"]
