@@ -244,7 +244,7 @@ impl Core {
             Some(Output::TokenNeeded { newer_than }) => (Kind::TokenNeeded, newer_than),
             Some(Output::Failed { command, error }) => {
                 let (code, outcome) = ((error.code as u16).into(), error.outcome as u32);
-                self.detail = Detail { text: error.text, code, outcome, ..Detail::default() };
+                self.detail = Detail { text: error.message(), code, outcome, ..Detail::default() };
                 (Kind::Failed, command.as_u64())
             }
             Some(Output::Notice(notice)) => {

@@ -177,6 +177,16 @@ pub struct CommandError {
     pub text: String,
 }
 
+impl CommandError {
+    /// Cause and fix, for hosts that show the outcome apart.
+    pub fn message(&self) -> String {
+        match self.code.hint() {
+            Some(hint) => format!("{}. {hint}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = match self.outcome {

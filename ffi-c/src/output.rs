@@ -195,7 +195,8 @@ impl Output {
             Some(CoreOutput::Replies(batch)) => Output::of_batch(batch, spare.take().unwrap_or_default()),
             Some(CoreOutput::Failed { command, error }) => Output {
                 outcome: error.outcome as u32,
-                ..Output::new(OutputKind::Failed, error.code as u32, command.as_u64()).with_text(error.text)
+                ..Output::new(OutputKind::Failed, error.code as u32, command.as_u64())
+                    .with_text(error.message())
             },
             Some(CoreOutput::Notice(notice)) => of_notice(&notice),
             Some(_) => Output::new(OutputKind::Notice, Notice::Other as u32, 0),
