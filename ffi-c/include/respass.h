@@ -105,6 +105,16 @@ enum respass_error
     RESPASS_ERROR_TOKEN_UNAVAILABLE = 401,
     // The token cannot be used, or must not be sent.
     RESPASS_ERROR_TOKEN_REFUSED = 402,
+    // The server refused a token that looks right: its identity has no access policy assignment.
+    RESPASS_ERROR_NO_ASSIGNMENT = 403,
+    // The server refused a token that was sent with another user name than its object id.
+    RESPASS_ERROR_WRONG_USER_NAME = 404,
+    // The server refused a token that is for another service.
+    RESPASS_ERROR_WRONG_AUDIENCE = 405,
+    // The server refused a token that has ended by the local clock.
+    RESPASS_ERROR_TOKEN_EXPIRED = 406,
+    // The server refused a token that is not valid yet by the local clock.
+    RESPASS_ERROR_TOKEN_NOT_YET_VALID = 407,
     // An error reply that no other code names.
     RESPASS_ERROR_SERVER = 500,
     // `WRONGPASS`
