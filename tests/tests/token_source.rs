@@ -316,3 +316,25 @@ fn absurd_times_are_survived() {
         }
     }
 }
+
+#[test]
+fn a_secret_whose_end_nobody_states_is_kept_for_ever_and_asked_for_every_few_minutes() {
+    let mut bench = Bench::new();
+    bench.request(0);
+    bench.give("a-password-from-a-vault");
+    assert_eq!(bench.issued[0].expires_on(), None);
+    for _ in 0..300 {
+        let wait = bench.seconds_to_question(700).expect("asked again");
+        assert!((290..=490).contains(&wait), "{wait}");
+        bench.give("a-password-from-a-vault");
+    }
+    assert_eq!(bench.issued.len(), 1, "the same text is not issued twice");
+    assert_eq!(bench.source.state(), TokenState::Fresh);
+    assert!(bench.request(0).is_some(), "it is as good as on the first day");
+    bench.seconds_to_question(700);
+    bench.give("rotated");
+    assert_eq!(bench.issued.len(), 2);
+    bench.seconds_to_question(700);
+    bench.give(&bench.token(1, 3600));
+    assert!(bench.issued[2].expires_on().is_some(), "a token with an end takes over");
+}

@@ -67,7 +67,8 @@ pub struct IssuedToken {
     pub(crate) life: Duration,
     /// It looked expired on arrival: either it is, or the local clock is wrong.
     pub(crate) is_doubtful: bool,
-    pub(crate) expires_on: UnixTime,
+    /// `None`: nobody states an end. It is good until the server says otherwise.
+    pub(crate) expires_on: Option<UnixTime>,
 }
 
 impl IssuedToken {
@@ -86,8 +87,8 @@ impl IssuedToken {
         self.expires_at
     }
 
-    /// When it ends by its own claim (or the credential's), on the wall clock.
-    pub fn expires_on(&self) -> UnixTime {
+    /// When it ends by its own claim (or the credential's), on the wall clock; `None` where neither states an end.
+    pub fn expires_on(&self) -> Option<UnixTime> {
         self.expires_on
     }
 }
@@ -251,7 +252,8 @@ impl TokenSource {
             let ends_later = now.monotonic + estimate.life > current.expires_at;
             // Where the local clock is in doubt, the claims decide.
             let claims_later = estimate.expires_on > current.expires_on;
-            is_same || is_wanted || if estimate.is_doubtful { claims_later } else { ends_later }
+            let has_no_end = current.expires_on.is_none();
+            is_same || is_wanted || has_no_end || if estimate.is_doubtful { claims_later } else { ends_later }
         });
         if !outlives {
             // An older token than the one in use: a cache of another process, for one.
@@ -306,9 +308,9 @@ impl TokenSource {
         self.is_newer_wanted = false;
         self.doubt_was_tried = estimate.is_doubtful || is_same;
         let refresh_on = fetched.refresh_on.map(|at| at.since(now.unix)).filter(|_| !estimate.is_doubtful);
-        self.next_at = Some(
-            now.monotonic + first_question(estimate.life, refresh_on, &mut self.rng).max(QUESTION_GAP_MIN),
-        );
+        let paced_by = estimate.expires_on.map_or(UNSTATED_LIFE, |_| estimate.life);
+        self.next_at =
+            Some(now.monotonic + first_question(paced_by, refresh_on, &mut self.rng).max(QUESTION_GAP_MIN));
         let token = IssuedToken {
             generation: self.generation,
             secret: Arc::new(fetched.text),
@@ -328,8 +330,11 @@ impl TokenSource {
         let remaining = self.remaining(now.monotonic);
         let is_failure = self.is_newer_wanted || is_same_token_late(remaining);
         self.failures = if is_failure { self.failures.saturating_add(1) } else { 0 };
+        let has_no_end = self.current.as_ref().is_some_and(|token| token.expires_on.is_none());
         let wait = if self.is_newer_wanted {
             question_after_unwanted(remaining, self.failures, &mut self.rng)
+        } else if has_no_end {
+            first_question(UNSTATED_LIFE, None, &mut self.rng)
         } else {
             question_after_same(remaining, &mut self.rng)
         };
@@ -431,22 +436,25 @@ impl TokenSource {
 struct Estimate {
     life: Duration,
     is_doubtful: bool,
-    expires_on: UnixTime,
+    expires_on: Option<UnixTime>,
 }
 
 impl Estimate {
     fn of(fetched: &FetchedToken, claims: &Claims, now: Now) -> Estimate {
         let expires_in = fetched.expires_in.map(|life| life.min(LIFE_MAX)).filter(|life| !life.is_zero());
         let stated = expires_in.map(|life| now.unix + life).or(fetched.expires_on);
-        let expires_on = claims.exp.map(UnixTime::from_secs).or(stated).unwrap_or(now.unix + UNSTATED_LIFE);
+        let expires_on = claims.exp.map(UnixTime::from_secs).or(stated);
         if let Some(life) = expires_in {
             return Estimate { life, is_doubtful: false, expires_on };
         }
+        let Some(end) = expires_on else {
+            return Estimate { life: LIFE_MAX, is_doubtful: false, expires_on };
+        };
         // A clock that reads earlier than the issue is behind by at least the difference.
         let issued = claims.iat.map(UnixTime::from_secs);
         let here = issued.map_or(now.unix, |issued| now.unix.max(issued));
-        let whole = issued.map_or(LIFE_MAX, |issued| expires_on.since(issued).min(LIFE_MAX));
-        let life = expires_on.since(here).min(whole);
+        let whole = issued.map_or(LIFE_MAX, |issued| end.since(issued).min(LIFE_MAX));
+        let life = end.since(here).min(whole);
         if life.is_zero() {
             // Expired, or the clock here is wrong: the server will tell.
             let life = whole.clamp(DOUBTFUL_LIFE_MIN, DOUBTFUL_LIFE_MAX);
@@ -459,7 +467,8 @@ impl Estimate {
 /// Nothing is planned further ahead, whatever a token claims.
 const LIFE_MAX: Duration = Duration::from_secs(366 * 86_400);
 
-/// Assumed where neither the token nor the credential states an end.
+/// Where neither the token nor the credential states an end, it is asked for as if it lived so long: it may be a
+/// password that somebody rotates.
 const UNSTATED_LIFE: Duration = Duration::from_secs(600);
 
 /// A server closes a connection that sends more than this before login (`ERR Protocol error: unauthenticated bulk

@@ -344,7 +344,7 @@ impl Client {
         AuthStatus {
             is_ready: connection.is_some_and(|connection| connection.phase() == Phase::Ready),
             oid: self.tokens.current().and_then(|token| token.oid().map(str::to_owned)),
-            expires_on: self.tokens.current().filter(is_current).map(IssuedToken::expires_on),
+            expires_on: self.tokens.current().filter(is_current).and_then(IssuedToken::expires_on),
             expires_at: used.map(|token| token.expires_at),
             reauth_count: self.reauth_count,
             last_error: self.last_error.clone(),
