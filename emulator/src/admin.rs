@@ -61,7 +61,7 @@ async fn token(State(admin): State<Admin>, body: Bytes) -> Response {
         Err(response) => return response,
     };
     let issued = admin.tenant.issue(order);
-    admin.census.token_issued();
+    admin.census.token_issued(None);
     Json(json!({
         "access_token": issued.access_token,
         "expires_on": issued.expires_on,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
-use crate::token::{Grant, Refusal, unix_now};
+use crate::token::{Grant, Proof, Refusal, unix_now};
 
 /// All counts since the start.
 pub(crate) struct Census {
@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     /// Ordinary commands answered, by the object id that the connection was logged in with.
     commands: BTreeMap<String, u64>,
     tokens_issued: u64,
+    /// Those of the identity endpoints, by what they were given for.
+    tokens_issued_by_proof: BTreeMap<Proof, u64>,
     /// Requests for tokens, at all endpoints and at each.
     identity_requests: u64,
     identity_requests_by_endpoint: BTreeMap<&'static str, u64>,
@@ -153,8 +155,13 @@ impl Census {
         self.counts().discovery_requests += 1;
     }
 
-    pub(crate) fn token_issued(&self) {
-        self.counts().tokens_issued += 1;
+    /// A token was issued: by an identity endpoint for a proof, or by the admin endpoint.
+    pub(crate) fn token_issued(&self, proof: Option<Proof>) {
+        let mut counts = self.counts();
+        counts.tokens_issued += 1;
+        if let Some(proof) = proof {
+            *counts.tokens_issued_by_proof.entry(proof).or_default() += 1;
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {

@@ -143,7 +143,7 @@ impl Endpoints {
 
     /// A new token, or the odd one that an admin wants to be given out instead.
     fn issue(&self, order: Order) -> Answer {
-        self.census.token_issued();
+        self.census.token_issued(Some(order.proof));
         let Some(fault) = self.faults.take_identity_token() else {
             let token = self.tenant.issue(order);
             return Answer { expires_on: token.expires_on, token };

@@ -61,13 +61,16 @@ pub(crate) enum Version {
 }
 
 /// How the principal showed who it is.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Proof {
+    /// By running on a host that has the identity.
     #[default]
     ManagedIdentity,
     Secret,
-    /// A signed assertion: by a certificate, or by a federated issuer.
-    Assertion,
+    Certificate,
+    /// By the token of an issuer that the application trusts.
+    Federated,
 }
 
 /// A token and what its holder needs to know of it.
@@ -154,7 +157,7 @@ impl Tenant {
         let tid = order.tid.clone().unwrap_or_else(|| self.tenant_id.clone());
         let proof = match order.proof {
             Proof::Secret => "1",
-            Proof::ManagedIdentity | Proof::Assertion => "2",
+            Proof::ManagedIdentity | Proof::Certificate | Proof::Federated => "2",
         };
         let mut claims = Claims {
             aud: order.aud.clone().unwrap_or_else(|| AUDIENCES[0].to_owned()),

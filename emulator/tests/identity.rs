@@ -1,10 +1,10 @@
-//! The managed-identity endpoint, in the form that identity SDKs depend on, and its faults.
+//! The managed-identity endpoint of App Service, in the form that identity SDKs depend on, and its faults.
 
 mod rig;
 
 use std::time::{Duration, Instant};
 
-use rig::{Emulator, http};
+use rig::{Emulator, claims, http};
 use serde_json::{Value, json};
 
 const QUERY: &str = "api-version=2019-08-01&resource=https%3A%2F%2Fredis.azure.com";
@@ -26,7 +26,77 @@ fn an_answer_has_what_app_service_answers() {
     let mut client = emulator.connect();
     assert_eq!(client.ask(&["AUTH", emulator.oid(), token]), "+OK");
     assert_eq!(emulator.stats()["connections"][0]["token_exp"], expires_on);
-    assert_eq!(emulator.stats()["identity_requests"], 1);
+    let stats = emulator.stats();
+    assert_eq!(stats["identity_requests"], 1);
+    assert_eq!(stats["identity_requests_by_endpoint"], json!({ "app_service": 1 }));
+    assert_eq!(stats["tokens_issued_by_proof"], json!({ "managed_identity": 1 }));
+}
+
+#[test]
+fn every_name_of_the_identity_is_known_and_no_other() {
+    let emulator = Emulator::start();
+    let resource = emulator.text("identity_resource_id").to_uppercase();
+    let names = [
+        ("client_id", emulator.text("client_id")),
+        ("principal_id", emulator.oid()),
+        ("object_id", emulator.oid()),
+        ("mi_res_id", &resource),
+    ];
+    for (name, value) in names {
+        assert_eq!(emulator.identity(&format!("{QUERY}&{name}={value}")).status, 200, "{name}");
+        let answer = emulator.identity(&format!("{QUERY}&{name}=another"));
+        assert_eq!(answer.status, 400, "{name}");
+        let text = answer.json()["message"].as_str().expect("a text").to_owned();
+        assert!(text.starts_with("No User Assigned Identity found"), "{text}");
+    }
+    // The metadata service's word for it.
+    assert_eq!(emulator.identity(&format!("{QUERY}&msi_res_id={resource}")).status, 400);
+}
+
+#[test]
+fn the_version_of_2017_has_another_header_and_an_expiry_in_words() {
+    let emulator = Emulator::start();
+    let url = emulator.text("identity_endpoint");
+    let url = format!("{url}?api-version=2017-09-01&resource=https://redis.azure.com");
+    let secret = [("secret", emulator.text("identity_header"))];
+    let own = format!("{url}&clientid={}", emulator.text("client_id"));
+    let answer = http("GET", &own, &secret, None);
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    let expires_on = body["expires_on"].as_str().expect("a string");
+    assert!(expires_on.ends_with("AM +00:00") || expires_on.ends_with("PM +00:00"), "{expires_on}");
+    assert!(body["access_token"].is_string());
+
+    assert_eq!(http("GET", &format!("{url}&clientid=another"), &secret, None).status, 400);
+    let current = [("X-IDENTITY-HEADER", emulator.text("identity_header"))];
+    assert_eq!(http("GET", &url, &current, None).status, 400);
+    assert_eq!(http("GET", &url, &[("secret", "wrong")], None).status, 401);
+    assert_eq!(emulator.stats()["identity_requests_by_endpoint"], json!({ "app_service_2017": 4 }));
+}
+
+#[test]
+fn the_life_of_a_token_is_drawn_from_the_range() {
+    let emulator = Emulator::with(&["--token-ttl", "3600-5400"]);
+    let lives: Vec<i64> = (0..40)
+        .map(|_| {
+            let body = emulator.identity(QUERY).json();
+            let claims = claims(body["access_token"].as_str().expect("a token"));
+            // Tokens are dated back by five minutes.
+            claims["exp"].as_i64().expect("a number") - claims["nbf"].as_i64().expect("a number") - 300
+        })
+        .collect();
+    assert!(lives.iter().all(|life| (3_600..=5_400).contains(life)), "{lives:?}");
+    let (least, most) = (lives.iter().min().expect("some"), lives.iter().max().expect("some"));
+    assert!(most - least > 600, "{lives:?}");
+}
+
+#[test]
+fn every_token_issued_is_on_the_list() {
+    let emulator = Emulator::start();
+    let one = emulator.identity(QUERY).json()["access_token"].clone();
+    let two = Value::from(emulator.token(&json!({ "ttl": 5 })));
+    let listed = http("GET", &format!("{}/tokens", emulator.text("admin")), &[], None).json();
+    assert_eq!(listed, json!([one, two]));
 }
 
 #[test]

@@ -64,8 +64,7 @@ impl Endpoints {
                 return Err((Kind::BAD_ASSERTION, "client_assertion_type".to_owned()));
             }
             let token_url = format!("{}/{tenant}/oauth2/v2.0/token", self.authority);
-            self.workload.check(parameter("client_assertion")?, &self.tenant.client_id, &token_url)?;
-            Proof::Assertion
+            self.workload.check(parameter("client_assertion")?, &self.tenant.client_id, &token_url)?
         } else {
             match form.get("client_secret") {
                 Some(secret) if *secret == self.workload.client_secret => Proof::Secret,

@@ -11,7 +11,7 @@ use super::aadsts::Kind;
 use crate::certificate::{self, ClientCertificate};
 use crate::jwt::{Parts, SigningKey};
 use crate::random;
-use crate::token::unix_now;
+use crate::token::{Proof, unix_now};
 
 /// The application's side. One key serves its certificate and its cluster, because making a key is what the
 /// emulator's start takes longest for; which of the two an assertion is from, its issuer says.
@@ -97,17 +97,18 @@ impl Workload {
         assertion: &str,
         client_id: &str,
         token_url: &str,
-    ) -> Result<(), (Kind, String)> {
+    ) -> Result<Proof, (Kind, String)> {
         let Some(token) = Parts::of(assertion) else {
             return Err((Kind::BAD_ASSERTION, "it does not have three parts of base64url".to_owned()));
         };
         let claim = |name: &str| token.claims[name].as_str().unwrap_or_default();
-        if claim("iss") == client_id {
+        let proof = if claim("iss") == client_id {
             self.check_thumbprint(&token)?;
             if claim("sub") != client_id || claim("aud") != token_url {
                 let about = format!("its 'sub' is the client id and its 'aud' {token_url}");
                 return Err((Kind::BAD_ASSERTION, about));
             }
+            Proof::Certificate
         } else {
             let audience = &token.claims["aud"];
             let is_ours = audience == FEDERATED_AUDIENCE || audience[0] == FEDERATED_AUDIENCE;
@@ -120,11 +121,13 @@ impl Workload {
                 );
                 return Err((Kind::NO_FEDERATED_IDENTITY, about));
             }
-        }
+            Proof::Federated
+        };
         if !self.key.has_signed(&token) {
             return Err((Kind::BAD_ASSERTION_SIGNATURE, String::new()));
         }
-        check_times(&token.claims)
+        check_times(&token.claims)?;
+        Ok(proof)
     }
 
     /// Whether the header names the application's certificate, in the form that its algorithm has.

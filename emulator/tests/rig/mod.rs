@@ -8,8 +8,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis_protocol::{resp2, resp3};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -70,6 +72,28 @@ impl Emulator {
         http("GET", &url, &[("X-IDENTITY-HEADER", self.text("identity_header"))], None)
     }
 
+    /// Asks the metadata service with these headers.
+    pub fn imds(&self, query: &str, headers: &[(&str, &str)]) -> Answer {
+        let url = format!("{}/metadata/identity/oauth2/token?{query}", self.text("imds"));
+        http("GET", &url, headers, None)
+    }
+
+    /// Posts a form to Entra's token endpoint of the emulator's tenant.
+    pub fn entra(&self, form: &[(&str, &str)]) -> Answer {
+        self.authority("POST", &format!("{}/oauth2/v2.0/token", self.text("tenant_id")), form)
+    }
+
+    /// Asks Entra, over verified TLS.
+    pub fn authority(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Answer {
+        let authority = self.text("authority").strip_prefix("https://").expect("an https address");
+        let (name, port) = authority.split_once(':').expect("a port");
+        let mut stream = self.tls(name, port.parse().expect("a number")).expect("a verified connection");
+        let form: Vec<String> =
+            form.iter().map(|(key, value)| format!("{key}={}", url_encode(value))).collect();
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        exchange(&mut stream, method, authority, path, &headers, &form.join("&"))
+    }
+
     /// A connection that has not logged in.
     pub fn connect(&self) -> Client {
         self.connect_as("localhost").expect("a verified connection")
@@ -77,6 +101,11 @@ impl Emulator {
 
     /// A connection that asks the server to be `name`.
     pub fn connect_as(&self, name: &str) -> std::io::Result<Client> {
+        let port = u16::try_from(self.ready["port"].as_u64().expect("a port")).expect("a port");
+        Ok(Client { stream: self.tls(name, port)?, received: Vec::new(), resp3: false })
+    }
+
+    fn tls(&self, name: &str, port: u16) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(Path::new(self.text("ca_file"))).expect("a certificate");
         roots.add(ca).expect("an authority");
@@ -88,14 +117,13 @@ impl Emulator {
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let tls = ClientConnection::new(Arc::new(config), name).expect("a valid configuration");
-        let port = u16::try_from(self.ready["port"].as_u64().expect("a port")).expect("a port");
         let tcp = TcpStream::connect(("127.0.0.1", port))?;
         tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut stream = StreamOwned::new(tls, tcp);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        Ok(Client { stream, received: Vec::new(), resp3: false })
+        Ok(stream)
     }
 
     /// A RESP3 connection with a login that lasts for `ttl` seconds.
@@ -261,18 +289,64 @@ pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Val
     let (authority, path) =
         url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("an http address");
     let body = body.filter(|body| !body.is_null()).map(Value::to_string).unwrap_or_default();
+    let mut stream = TcpStream::connect(authority).expect("the endpoint listens");
+    exchange(&mut stream, method, authority, path, headers, &body)
+}
+
+fn exchange(
+    stream: &mut (impl Read + Write),
+    method: &str,
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut request = format!(
         "{method} /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
     );
     headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
     request.push_str("\r\n");
-    request.push_str(&body);
-    let mut stream = TcpStream::connect(authority).expect("the endpoint listens");
+    request.push_str(body);
     stream.write_all(request.as_bytes()).expect("it takes the request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
+    if let Err(error) = stream.read_to_string(&mut answer) {
+        // Over TLS the server may end without a close_notify; the length in the head is what counts.
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+    }
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+fn url_encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// The claims of a token; nothing is checked.
+pub fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+/// The header of a token.
+pub fn header(token: &str) -> Value {
+    part(token, 0)
+}
+
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).expect("three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_secs()).expect("not that late")
 }

@@ -1,0 +1,280 @@
+"""Azure's own credentials log in to the emulator: every kind of identity, over several lives of a token.
+
+Credentials that share an environment are tried at the same time, each with a client of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import azure.identity
+import azure.identity.aio
+import msal
+import pytest
+import requests
+import respass
+from conftest import Emulator, run_emulator
+
+TOKEN_TTL_S = 5
+# One life and a half: whoever does not renew is cut.
+SECONDS = 8.0
+
+# Workload identity in azure-identity is not built on MSAL and asks again after 30 seconds, or when its token is
+# dead: then connections are replaced, which no command may notice.
+NO_EARLY_RENEWAL = {"workload", "default with a workload"}
+
+
+@pytest.fixture(scope="module")
+def azure_emulator(emulator_path: str) -> Iterator[Emulator]:
+    with pytest.MonkeyPatch.context() as environment, run_emulator(emulator_path, TOKEN_TTL_S, environment) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def azure_cloud(azure_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The emulator without faults, and a process without any hint of where it runs."""
+    for name in list(os.environ):
+        # The last would overrule the authority that MSAL is told to trust.
+        if name.startswith(("AZURE_", "IDENTITY_", "MSI_")) or name.endswith("CA_BUNDLE"):
+            monkeypatch.delenv(name)
+    azure_emulator.admin("/fault", {"kind": "clear"})
+    yield azure_emulator
+    azure_emulator.admin("/fault", {"kind": "clear"})
+
+
+def app_service(emulator: Emulator) -> dict[str, str]:
+    facts = emulator.facts
+    return {"IDENTITY_ENDPOINT": facts["identity_endpoint"], "IDENTITY_HEADER": facts["identity_header"]}
+
+
+def virtual_machine(emulator: Emulator) -> dict[str, str]:
+    return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": emulator.facts["imds"]}
+
+
+def application(emulator: Emulator, **more: str) -> dict[str, str]:
+    facts = emulator.facts
+    return {
+        "AZURE_AUTHORITY_HOST": facts["authority"],
+        "AZURE_TENANT_ID": facts["tenant_id"],
+        "AZURE_CLIENT_ID": facts["client_id"],
+        **more,
+    }
+
+
+def trust(emulator: Emulator) -> dict[str, Any]:
+    """Options of credentials that talk to the authority itself."""
+    return {"disable_instance_discovery": True, "connection_verify": emulator.ca}
+
+
+def client_secret(identity: ModuleType, emulator: Emulator, **other: str) -> Any:
+    facts = {**emulator.facts, **other}
+    return identity.ClientSecretCredential(
+        facts["tenant_id"], facts["client_id"], facts["client_secret"], authority=facts["authority"], **trust(emulator)
+    )
+
+
+# Credentials by name, for each environment. `identity` is azure.identity or its asynchronous twin.
+
+
+def of_app_service(identity: ModuleType, emulator: Emulator) -> dict[str, Any]:
+    facts = emulator.facts
+    by_resource = {"resource_id": facts["identity_resource_id"]}
+    return {
+        "managed identity": identity.ManagedIdentityCredential(),
+        "managed identity by client id": identity.ManagedIdentityCredential(client_id=facts["client_id"]),
+        "managed identity by resource": identity.ManagedIdentityCredential(identity_config=by_resource),
+        "default": identity.DefaultAzureCredential(),
+    }
+
+
+def of_virtual_machine(identity: ModuleType, emulator: Emulator) -> dict[str, Any]:
+    facts = emulator.facts
+    by_object = {"object_id": facts["oid"]}
+    return {
+        "managed identity": identity.ManagedIdentityCredential(),
+        "managed identity by client id": identity.ManagedIdentityCredential(client_id=facts["client_id"]),
+        "managed identity by object": identity.ManagedIdentityCredential(identity_config=by_object),
+        "default": identity.DefaultAzureCredential(),
+    }
+
+
+def of_application(identity: ModuleType, emulator: Emulator) -> dict[str, Any]:
+    facts, certificate = emulator.facts, emulator.facts["client_certificate_file"]
+    more = {"authority": facts["authority"], **trust(emulator)}
+    tenant, client = facts["tenant_id"], facts["client_id"]
+    credentials = {
+        "secret": client_secret(identity, emulator),
+        "certificate": identity.CertificateCredential(tenant, client, certificate, **more),
+        "workload": identity.WorkloadIdentityCredential(
+            tenant_id=tenant, client_id=client, token_file_path=facts["federated_token_file"], **more
+        ),
+    }
+    # The chain looks at the environment when it is made.
+    for name, variable, value in (
+        ("default with a secret", "AZURE_CLIENT_SECRET", facts["client_secret"]),
+        ("default with a certificate", "AZURE_CLIENT_CERTIFICATE_PATH", certificate),
+        ("default with a workload", "AZURE_FEDERATED_TOKEN_FILE", facts["federated_token_file"]),
+    ):
+        with pytest.MonkeyPatch.context() as environment:
+            set_all(environment, application(emulator, **{variable: value}))
+            credentials[name] = identity.DefaultAzureCredential(**trust(emulator))
+    return credentials
+
+
+def set_all(environment: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        environment.setenv(name, value)
+
+
+# MSAL hands out dictionaries; a callable of two lines makes them what respass takes.
+
+
+def from_msal(application: msal.ConfidentialClientApplication) -> Callable[[], tuple[str, float]]:
+    def credential() -> tuple[str, float]:
+        answer = application.acquire_token_for_client(["https://redis.azure.com/.default"])
+        return answer["access_token"], time.time() + answer["expires_in"]
+
+    return credential
+
+
+def from_msal_managed_identity(client: msal.ManagedIdentityClient) -> Callable[[], tuple[str, float]]:
+    def credential() -> tuple[str, float]:
+        answer = client.acquire_token_for_client(resource="https://redis.azure.com")
+        return answer["access_token"], time.time() + answer["expires_in"]
+
+    return credential
+
+
+def msal_managed_identities(emulator: Emulator) -> dict[str, Any]:
+    user_assigned = msal.UserAssignedManagedIdentity(client_id=emulator.facts["client_id"])
+    return {
+        f"msal {type(identity).__name__}": from_msal_managed_identity(
+            msal.ManagedIdentityClient(identity, http_client=requests.Session())
+        )
+        for identity in (msal.SystemAssignedManagedIdentity(), user_assigned)
+    }
+
+
+def msal_applications(emulator: Emulator) -> dict[str, Any]:
+    facts = emulator.facts
+    pem = Path(facts["client_certificate_file"]).read_text()
+    proofs = {
+        "secret": facts["client_secret"],
+        "certificate": {"private_key": pem, "public_certificate": pem},
+        "workload": {"client_assertion": Path(facts["federated_token_file"]).read_text},
+    }
+    return {
+        f"msal {name}": from_msal(
+            msal.ConfidentialClientApplication(
+                facts["client_id"], client_credential=proof, authority=f"{facts['authority']}/{facts['tenant_id']}",
+                instance_discovery=False, verify=emulator.ca,
+            )
+        )
+        for name, proof in proofs.items()
+    }  # fmt: skip
+
+
+def drive(emulator: Emulator, credential: Any) -> dict[str, Any]:
+    """Commands over more than one life of a token; each must succeed."""
+    with respass.Redis(**emulator.options(), credential=credential) as r:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            assert r.incr("identity")
+            time.sleep(0.02)
+        return r.auth_status()
+
+
+async def drive_async(emulator: Emulator, credential: Any) -> None:
+    async with respass.asyncio.Redis(**emulator.options(), credential=credential) as r:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            assert await r.incr("identity")
+            await asyncio.sleep(0.02)
+
+
+def check_all(emulator: Emulator, credentials: dict[str, Any]) -> dict[str, int]:
+    """Drives them at the same time; the tokens that were issued meanwhile, by what they were given for."""
+    before = emulator.admin("/stats")["tokens_issued_by_proof"]
+    with ThreadPoolExecutor(len(credentials)) as pool:
+        runs = {name: pool.submit(drive, emulator, credential) for name, credential in credentials.items()}
+    for name, run in runs.items():
+        status = run.result()
+        assert status["oid"] == emulator.facts["oid"], name
+        assert status["reauth_count"] >= 1 or name in NO_EARLY_RENEWAL, name
+    return issued_since(emulator, before)
+
+
+def check_all_async(emulator: Emulator, make: Callable[[ModuleType, Emulator], dict[str, Any]]) -> dict[str, int]:
+    """The same for asynchronous credentials, none of which renews early."""
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            credentials = make(azure.identity.aio, emulator)
+            for credential in credentials.values():
+                await stack.enter_async_context(credential)
+            await asyncio.gather(*(drive_async(emulator, credential) for credential in credentials.values()))
+
+    before = emulator.admin("/stats")["tokens_issued_by_proof"]
+    asyncio.run(main())
+    return issued_since(emulator, before)
+
+
+def issued_since(emulator: Emulator, before: dict[str, int]) -> dict[str, int]:
+    now = emulator.admin("/stats")["tokens_issued_by_proof"]
+    return {proof: count - before.get(proof, 0) for proof, count in now.items() if count > before.get(proof, 0)}
+
+
+def test_managed_identities_of_app_service(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, app_service(azure_cloud))
+    credentials = of_app_service(azure.identity, azure_cloud) | msal_managed_identities(azure_cloud)
+    issued = check_all(azure_cloud, credentials)
+    assert issued.keys() == {"managed_identity"}
+    assert "imds" not in azure_cloud.admin("/stats")["identity_requests_by_endpoint"]
+
+
+def test_managed_identities_of_app_service_async(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, app_service(azure_cloud))
+    issued = check_all_async(azure_cloud, of_app_service)
+    assert issued.keys() == {"managed_identity"} and issued["managed_identity"] >= 8
+
+
+def test_managed_identities_of_a_virtual_machine(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, virtual_machine(azure_cloud))
+    before = azure_cloud.admin("/stats")["identity_requests_by_endpoint"].get("app_service", 0)
+    credentials = of_virtual_machine(azure.identity, azure_cloud) | msal_managed_identities(azure_cloud)
+    assert check_all(azure_cloud, credentials).keys() == {"managed_identity"}
+    requests = azure_cloud.admin("/stats")["identity_requests_by_endpoint"]
+    assert requests["imds"] >= 12 and requests.get("app_service", 0) == before
+
+
+def test_managed_identities_of_a_virtual_machine_async(
+    azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_all(monkeypatch, virtual_machine(azure_cloud))
+    issued = check_all_async(azure_cloud, of_virtual_machine)
+    assert issued.keys() == {"managed_identity"} and issued["managed_identity"] >= 8
+
+
+def test_applications_with_secrets_certificates_and_workload_identity(azure_cloud: Emulator) -> None:
+    credentials = of_application(azure.identity, azure_cloud) | msal_applications(azure_cloud)
+    issued = check_all(azure_cloud, credentials)
+    # Three of each kind, each over two lives at least; nobody fell back to another.
+    assert issued.keys() == {"secret", "certificate", "federated"}
+    assert min(issued.values()) >= 6
+
+
+def test_applications_with_secrets_certificates_and_workload_identity_async(azure_cloud: Emulator) -> None:
+    issued = check_all_async(azure_cloud, of_application)
+    assert issued.keys() == {"secret", "certificate", "federated"}
+    assert min(issued.values()) >= 4
