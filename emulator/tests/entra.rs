@@ -79,7 +79,8 @@ fn a_long_lived_token_comes_with_advice_when_to_replace_it() {
 #[test]
 fn every_mistake_has_its_number() {
     let emulator = Emulator::start();
-    let cases: [(&[(&str, &str)], u16, &str, u32); 12] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, u32);
+    let cases: [Case<'_>; 12] = [
         (&[("client_secret", "wrong")], 401, "invalid_client", 7_000_215),
         (&[("client_secret", "")], 401, "invalid_client", 7_000_218),
         (&[("client_id", STRANGER)], 400, "unauthorized_client", 700_016),
