@@ -58,7 +58,7 @@ async fn stats(State(admin): State<Admin>) -> Response {
 async fn token(State(admin): State<Admin>, body: Bytes) -> Response {
     let order: Order = match read_order(&body) {
         Ok(order) => order,
-        Err(response) => return response,
+        Err(error) => return refuse(&error.to_string()),
     };
     let issued = admin.tenant.issue(order);
     admin.census.token_issued(None);
@@ -79,15 +79,14 @@ async fn tokens(State(admin): State<Admin>) -> Response {
 async fn assertion(State(admin): State<Admin>, body: Bytes) -> Response {
     let order: AssertionOrder = match read_order(&body) {
         Ok(order) => order,
-        Err(response) => return response,
+        Err(error) => return refuse(&error.to_string()),
     };
     Json(json!({ "assertion": admin.workload.service_account_token(order) })).into_response()
 }
 
 /// An empty body is the plainest order.
-fn read_order<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+fn read_order<T: serde::de::DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
-        .map_err(|error| refuse(&error.to_string()))
 }
 
 /// The body of `POST /fault`; which of the others a kind needs is in [`fault`].

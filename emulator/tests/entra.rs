@@ -76,10 +76,12 @@ fn a_long_lived_token_comes_with_advice_when_to_replace_it() {
     assert_ne!(ask(&emulator, &[]).json()["access_token"], body["access_token"]);
 }
 
+/// Changes of a request; status, error and AADSTS number of the answer.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, u32);
+
 #[test]
 fn every_mistake_has_its_number() {
     let emulator = Emulator::start();
-    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, u32);
     let cases: [Case<'_>; 12] = [
         (&[("client_secret", "wrong")], 401, "invalid_client", 7_000_215),
         (&[("client_secret", "")], 401, "invalid_client", 7_000_218),
