@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from .exceptions import ConfigurationError
 SCOPE = "https://redis.azure.com/.default"
 
 _TEXT_LEN_MAX = 400
+_ENTRA_SAID = re.compile(r"AADSTS\d+: [^.\\\"]{1,120}")
 _LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*")
 
 
@@ -253,11 +254,25 @@ if hasattr(os, "register_at_fork"):
 
 def describe(error: BaseException) -> str:
     """The exception's name and text, short and without anything that looks like a token."""
-    text = _LOOKS_LIKE_A_TOKEN.sub("(token withheld)", str(error))
-    text = " ".join(text.split())
+    text = str(error)
+    if "AADSTS" not in text:
+        # MSAL hides what Entra said of an unknown tenant in the cause of its exception.
+        said = (_ENTRA_SAID.search(str(cause)) for cause in _causes(error))
+        text += next((f" ({match.group()})" for match in said if match), "")
+    text = " ".join(_LOOKS_LIKE_A_TOKEN.sub("(token withheld)", text).split())
     if len(text) > _TEXT_LEN_MAX:
         text = text[:_TEXT_LEN_MAX] + "…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it came from."""
+    seen: BaseException | None = error
+    for _ in range(4):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__ or seen.__context__
 
 
 def _parts(answer: Any) -> tuple[str, float | None, float | None]:
@@ -291,19 +306,15 @@ def _unix(moment: Any) -> float | None:
 
 def _http(error: BaseException) -> tuple[int | None, float | None]:
     """Status and Retry-After, where the exception is or was caused by azure-core's HttpResponseError."""
-    seen: BaseException | None = error
-    for _ in range(4):
-        if seen is None:
-            break
-        status = getattr(seen, "status_code", None)
+    for cause in _causes(error):
+        status = getattr(cause, "status_code", None)
         if isinstance(status, int) and 100 <= status < 600:
-            headers = getattr(getattr(seen, "response", None), "headers", None) or {}
+            headers = getattr(getattr(cause, "response", None), "headers", None) or {}
             try:
                 wait = headers.get("Retry-After") or headers.get("retry-after")
             except Exception:
                 wait = None
             return status, _retry_after(wait)
-        seen = seen.__cause__ or seen.__context__
     return None, None
 
 
