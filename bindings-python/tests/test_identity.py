@@ -25,8 +25,8 @@ import respass
 from conftest import Emulator, run_emulator
 
 TOKEN_TTL_S = 5
-# One life and a half: whoever does not renew is cut.
-SECONDS = 8.0
+# Whoever does not renew is cut.
+SECONDS = 7.0
 
 # Workload identity in azure-identity is not built on MSAL and asks again after 30 seconds, or when its token is
 # dead: then connections are replaced, which no command may notice.
@@ -75,11 +75,12 @@ def trust(emulator: Emulator) -> dict[str, Any]:
     return {"disable_instance_discovery": True, "connection_verify": emulator.ca}
 
 
-def client_secret(identity: ModuleType, emulator: Emulator, **other: str) -> Any:
+def client_secret(identity: ModuleType, emulator: Emulator, *, retry_total: int = 3, **other: str) -> Any:
     facts = {**emulator.facts, **other}
     return identity.ClientSecretCredential(
-        facts["tenant_id"], facts["client_id"], facts["client_secret"], authority=facts["authority"], **trust(emulator)
-    )
+        facts["tenant_id"], facts["client_id"], facts["client_secret"], authority=facts["authority"],
+        retry_total=retry_total, **trust(emulator),
+    )  # fmt: skip
 
 
 # Credentials by name, for each environment. `identity` is azure.identity or its asynchronous twin.
@@ -375,13 +376,35 @@ def test_an_endpoint_that_fails_is_named_and_its_return_noticed(
 ) -> None:
     fault, kind, text, seconds = FAULTS[name]
     set_all(monkeypatch, app_service(azure_cloud))
-    managed = kind == "app service"
-    credential = azure.identity.ManagedIdentityCredential() if managed else client_secret(azure.identity, azure_cloud)
-    with respass.Redis(**azure_cloud.options(), credential=credential) as r:
+    # The credentials' own attempts would only take longer.
+    if kind == "secret":
+        credential = client_secret(azure.identity, azure_cloud, retry_total=0)
+    else:
+        credential = azure.identity.ManagedIdentityCredential(retry_total=0)
+    with respass.Redis(**azure_cloud.options(), credential=credential, socket_timeout=1) as r:
         azure_cloud.admin("/fault", {"kind": "identity-status", **fault})
         assert text in told(r)
         azure_cloud.admin("/fault", {"kind": "clear"})
         recover(r, seconds)
+
+
+def test_an_endpoint_is_not_asked_again_before_the_time_it_sets(azure_cloud: Emulator) -> None:
+    def asked() -> int:
+        return int(azure_cloud.admin("/stats")["identity_requests_by_endpoint"]["entra"])
+
+    async def main() -> None:
+        async with (
+            client_secret(azure.identity.aio, azure_cloud, retry_total=0) as credential,
+            respass.asyncio.Redis(**azure_cloud.options(), credential=credential, socket_timeout=3) as r,
+        ):
+            before = asked()
+            azure_cloud.admin("/fault", {"kind": "identity-status", "status": 429, "retry_after": 4, "count": 1})
+            assert "AADSTS90055" in await told_async(r)
+            assert asked() == before + 1
+            assert await r.ping()
+            assert asked() == before + 2
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("body", ["malformed", "no-token"])
