@@ -345,6 +345,19 @@ def test_a_mistake_in_the_configuration_is_named_by_its_code_async(azure_cloud: 
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("environment", "text"), [(app_service, "No User Assigned Identity found"), (virtual_machine, "Identity not found")]
+)
+def test_an_identity_that_the_host_does_not_have_is_named(
+    azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch, environment: Callable[[Emulator], dict[str, str]], text: str
+) -> None:
+    set_all(monkeypatch, environment(azure_cloud))
+    # The tenant's id, pasted into the wrong place.
+    credential = azure.identity.ManagedIdentityCredential(client_id=azure_cloud.facts["tenant_id"])
+    with respass.Redis(**azure_cloud.options(), credential=credential, socket_timeout=1) as r:
+        assert text in told(r)
+
+
 def test_what_entra_says_reaches_the_user_through_msal(azure_cloud: Emulator) -> None:
     facts = azure_cloud.facts
     application = msal.ConfidentialClientApplication(

@@ -110,6 +110,7 @@ impl Endpoints {
         Router::new()
             .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
             .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery::tenant))
+            .route("/{tenant}/discovery/v2.0/keys", get(discovery::keys))
             .route("/common/discovery/instance", get(discovery::instance))
             .with_state(Arc::clone(self))
     }

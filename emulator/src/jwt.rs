@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use ring::rsa::PublicKeyComponents as RsaPublicKey;
 use ring::signature::{
     KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair,
     UnparsedPublicKey,
 };
 use rsa::pkcs8::EncodePrivateKey;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::random;
 
@@ -49,6 +50,13 @@ impl SigningKey {
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(signature));
         token
+    }
+
+    /// The public half as a JSON Web Key.
+    pub(crate) fn public_key(&self) -> Value {
+        let RsaPublicKey { n, e } = RsaPublicKey::<Vec<u8>>::from(self.pair.public());
+        let (n, e) = (URL_SAFE_NO_PAD.encode(n), URL_SAFE_NO_PAD.encode(e));
+        json!({ "kty": "RSA", "use": "sig", "kid": self.id, "n": n, "e": e })
     }
 
     /// Whether this key signed the token, with the algorithm that its header names.

@@ -14,7 +14,7 @@ usage: respass-emulator [options]
   --federated-ttl S     life of the workload's service-account token (default 3600)
   --token-cache MODE    fresh (default): a new token at every call; cached: as the platform does
   --port P              the cache (default 10000; 0 picks a free port)
-  --identity-port P     the managed-identity endpoint (default 0)
+  --identity-port P     the managed-identity endpoints (default 0)
   --stdin-lifeline      end when standard input closes";
 
 /// What the command line asks for.

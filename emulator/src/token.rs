@@ -191,6 +191,11 @@ impl Tenant {
         claims
     }
 
+    /// The key of its tokens.
+    pub(crate) fn public_key(&self) -> serde_json::Value {
+        self.key.public_key()
+    }
+
     /// Where the managed identity is in Azure.
     pub(crate) fn resource_id(&self) -> String {
         format!("/subscriptions/{}{IDENTITY_PATH}", self.tenant_id)

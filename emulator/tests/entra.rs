@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use rig::{Answer, Emulator, claims, http, unix_now, within};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
-use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
+use ring::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -231,6 +233,17 @@ fn discovery_leads_to_the_token_endpoint() {
     let document = emulator.authority("GET", &path, &[]).json();
     assert_eq!(document["token_endpoint"], token_url(&emulator));
 
+    let keys = document["jwks_uri"].as_str().and_then(|url| url.strip_prefix(authority)).expect("ours");
+    let key = emulator.authority("GET", &keys[1..], &[]).json()["keys"][0].clone();
+    let token = emulator.token(&Value::Null);
+    assert_eq!(key["kid"], rig::header(&token)["kid"]);
+    let part = |text: &str| URL_SAFE_NO_PAD.decode(text).expect("base64url");
+    let (n, e) = (part(key["n"].as_str().expect("a text")), part(key["e"].as_str().expect("a text")));
+    let (signed, signature) = token.rsplit_once('.').expect("three parts");
+    ring::rsa::PublicKeyComponents { n, e }
+        .verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &part(signature))
+        .expect("the key verifies the token");
+
     let host = authority.strip_prefix("https://").expect("an https address");
     let ask = |url: &str| {
         let path = format!("common/discovery/instance?api-version=1.1&authorization_endpoint={url}");
@@ -242,7 +255,7 @@ fn discovery_leads_to_the_token_endpoint() {
     let answer = ask(&format!("https://elsewhere.test/{tenant}/oauth2/v2.0/authorize"));
     assert_error(&answer, 400, "invalid_instance", 50_049);
     let stats = emulator.stats();
-    assert_eq!((&stats["discovery_requests"], &stats["identity_requests"]), (&json!(3), &json!(0)));
+    assert_eq!((&stats["discovery_requests"], &stats["identity_requests"]), (&json!(4), &json!(0)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The documents by which MSAL finds the token endpoint of a tenant.
+//! The documents by which MSAL finds the token endpoint of a tenant, and anybody the key of its tokens.
 
 use std::sync::Arc;
 
@@ -20,11 +20,19 @@ pub(super) async fn tenant(State(endpoints): State<Arc<Endpoints>>, Path(tenant)
         "issuer": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
         "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
         "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+        "end_session_endpoint": format!("{base}/oauth2/v2.0/logout"),
+        "jwks_uri": format!("{base}/discovery/v2.0/keys"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "tenant_region_scope": "EU",
         "cloud_instance_name": "microsoftonline.com",
     }))
     .into_response()
+}
+
+/// The key that tokens can be verified with.
+pub(super) async fn keys(State(endpoints): State<Arc<Endpoints>>) -> Response {
+    endpoints.census.discovery_requested();
+    Json(json!({ "keys": [endpoints.tenant.public_key()] })).into_response()
 }
 
 /// Which names one cloud goes by, and where the tenant of `authorization_endpoint` is described.
