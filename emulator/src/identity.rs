@@ -102,6 +102,8 @@ impl Endpoints {
         Router::new()
             .route("/msi/token", get(app_service::token))
             .route("/metadata/identity/oauth2/token", get(imds::token))
+            // MSAL for Node adds the slash to every address that comes from the environment.
+            .route("/metadata/identity/oauth2/token/", get(imds::token))
             .with_state(Arc::clone(self))
     }
 

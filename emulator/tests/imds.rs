@@ -2,7 +2,7 @@
 
 mod rig;
 
-use rig::{Emulator, claims, unix_now};
+use rig::{Emulator, claims, http, unix_now};
 use serde_json::json;
 
 const METADATA: [(&str, &str); 1] = [("Metadata", "true")];
@@ -38,6 +38,13 @@ fn every_value_of_an_answer_is_a_string() {
     assert_eq!(body["resource"], "https://redis.azure.com");
     assert_eq!(body["client_id"], emulator.ready["client_id"]);
     assert_eq!(emulator.stats()["identity_requests_by_endpoint"], json!({ "imds": 1 }));
+}
+
+#[test]
+fn the_address_may_end_with_a_slash() {
+    let emulator = Emulator::start();
+    let url = format!("{}/metadata/identity/oauth2/token/?{QUERY}", emulator.text("imds"));
+    assert_eq!(http("GET", &url, &METADATA, None).status, 200);
 }
 
 #[test]
