@@ -274,7 +274,8 @@ class Soak:
         for program in self.programs:
             text = program.text_path.read_bytes()
             self.complain(judge.judge_leaks(program.text_path.name, text, tokens))
-            self.complain(judge.judge_text(program.text_path.name, text))
+            is_interrupted = INTERRUPTED.startswith(program.name + "-")
+            self.complain(judge.judge_text(program.text_path.name, text, is_interrupted))
             for what, samples in program.samples.items():
                 self.complain(judge.judge_growth(program.name, what, samples))
 

@@ -162,6 +162,8 @@ def test_pieces_of_tokens_are_found(part: int) -> None:
 def test_what_went_wrong_behind_the_back_is_found() -> None:
     assert judge.judge_text("log", b"Task exception was never retrieved")
     assert judge.judge_text("log", b"all is well") == []
+    unclosed = b"ResourceWarning: unclosed <socket>"
+    assert judge.judge_text("log", unclosed) and not judge.judge_text("log", unclosed, is_interrupted=True)
 
 
 def test_growing_memory_is_seen() -> None:
