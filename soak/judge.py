@@ -23,6 +23,9 @@ RSS_GROWTH_MAX = 3 * 1024 * 1024
 RSS_GROWTH_SHARE = 0.05
 COUNT_GROWTH_MAX = 3
 
+#: So many commands of one client tell that it answers nothing.
+SILENCE_MIN = 20
+
 #: A violation is told with at most so many examples of its kind.
 EXAMPLES_MAX = 5
 
@@ -65,6 +68,7 @@ def judge_commands(
         found += _judge_time(record, calms)
     found += _judge_units(records, servers, pushes)
     found += _judge_strangers(records, servers)
+    found += _judge_silence(records, calms)
     return _with_few_examples(found)
 
 
@@ -146,6 +150,21 @@ def _judge_strangers(records: Iterable[Record], servers: dict[tuple[str, int], S
         for (_client, epoch), server in servers.items()
         for identity in (*server.ledger, *server.pushed)
         if identity not in known
+    ]
+
+
+def _judge_silence(records: Iterable[Record], calms: Sequence[Calm]) -> list[str]:
+    """A client all of whose callers give up while nothing is wrong does not answer at all."""
+    outcomes: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for record in records:
+        for number, calm in enumerate(calms):
+            if calm.begin <= record.began and record.ended <= calm.end:
+                outcomes[record.client, number].append(record.outcome)
+    return [
+        f"nothing was answered while nothing was wrong: {len(seen)} commands of {client}, "
+        f"from {calms[number].begin:.3f} to {calms[number].end:.3f}"
+        for (client, number), seen in outcomes.items()
+        if len(seen) >= SILENCE_MIN and "replied" not in seen
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import random
@@ -196,6 +197,7 @@ class AsyncProgram(Program):
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("respass").setLevel(logging.DEBUG)
+    faulthandler.register(signal.SIGUSR1)
     name = sys.argv[1]
     shape = SHAPES[name]
     if shape.is_async:

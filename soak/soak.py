@@ -73,7 +73,8 @@ class Program:
         self.samples["descriptors"].append(len(os.listdir(f"/proc/{self.process.pid}/fd")))
 
     def end(self) -> None:
-        """Asks it to end."""
+        """Asks it to end, and to write down first what its threads are doing."""
+        self.process.send_signal(signal.SIGUSR1)
         assert self.process.stdin is not None
         self.process.stdin.close()
 

@@ -143,6 +143,14 @@ def test_an_impatient_client_may_time_out_at_any_time() -> None:
     assert len(judge_commands([impatient], server(), CALM)) == 1
 
 
+def test_a_client_whose_callers_all_give_up_is_seen() -> None:
+    given_up = [failed(f"x{number}", "cancelled") for number in range(judge.SILENCE_MIN)]
+    (violation,) = judge_commands(given_up, server(), CALM)
+    assert violation.startswith("nothing was answered")
+    assert judge_commands(given_up, server(), []) == []
+    assert judge_commands([*given_up, record("a", "echo")], server(), CALM) == []
+
+
 def test_many_violations_of_a_kind_are_counted() -> None:
     found = judge_commands([record(f"x{number}") for number in range(100)], server(), [])
     assert len(found) == judge.EXAMPLES_MAX + 1 and found[-1] == "did not run: 100 in all"
