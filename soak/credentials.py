@@ -1,4 +1,4 @@
-"""The credentials of the programs. Each writes the tokens it hands out to a file that only the judge reads."""
+"""The credentials of the programs. Each writes its tokens to a file that only the judge reads."""
 
 from __future__ import annotations
 

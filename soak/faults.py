@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault. The emulator is asked for the kinds it knows; the others of the table are left out."""
+    """One kind of fault. Kinds of the table that the emulator does not know are left out."""
 
     kind: str
     #: The rest of the order, drawn anew each time.
@@ -42,8 +42,8 @@ def _identity_status(chance: random.Random) -> dict[str, Any]:
 
 _EXPIRY_MODES = ("fin", "rst", "close_notify", "mid-reply", "delay")
 
-# What spoils replies here can be recognised. A surplus reply while commands wait cannot, by any client: so there is
-# none in this table.
+# What spoils replies here can be recognised. A surplus reply while commands wait cannot, by any client: so there
+# is none in this table.
 FAULTS = (
     Fault("close-all", _nothing, (0.1, 1), 4),
     Fault("auth-delay", _seconds(0.5, 6), (4, 10), 10, outlives_tokens=True),
@@ -71,7 +71,7 @@ class FaultMaker:
         self._left: list[Fault] = []
 
     def next(self) -> tuple[Fault, dict[str, Any], float]:
-        """The next fault, the order for it, and how long it lasts. Every kind comes once before any comes twice."""
+        """The next fault, the order for it, and how long it lasts. Each kind comes once before any comes twice."""
         if not self._left:
             self._left = self._chance.sample(self.faults, len(self.faults))
         fault = self._left.pop()

@@ -1,5 +1,7 @@
-"""Compares what the programs recorded with what the server shows. No function here talks to anybody: each takes what
-was seen and returns the violations as text."""
+"""Compares what the programs recorded with what the server shows.
+
+No function here talks to anybody: each takes what was seen and returns the violations as text.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from typing import Any
 from operations import COUNTED, LISTED, amount, right_reply
 from record import Record
 
-#: A command may wait for a connection (10 s), a login (15 s), a token (35 s) and a re-authentication (15 s) on top of
-#: its own timeout; the rest is for a busy machine.
+#: A command may wait for a connection (10 s), a login (15 s), a token (35 s) and a re-authentication (15 s) on top
+#: of its own timeout; the rest is for a busy machine.
 ALLOWANCE_SECONDS = 75.0 + 10.0
 #: Below this timeout a client gives up early even while nothing is wrong.
 IMPATIENT_SECONDS = 1.0
@@ -238,16 +240,19 @@ _UNCLOSED = b"ResourceWarning"
 
 
 def judge_text(name: str, text: bytes, is_interrupted: bool = False) -> list[str]:
-    """Nothing may go wrong behind the program's back either. A signal may come between the making of a socket and its
-    keeping: in an interrupted program the language itself leaves sockets to be collected."""
+    """Nothing may go wrong behind the program's back either.
+
+    A signal may come between the making of a socket and its keeping: in an interrupted program the language itself
+    leaves sockets to be collected.
+    """
     complaints = _COMPLAINTS if is_interrupted else (*_COMPLAINTS, _UNCLOSED)
     return [f"{name}: {complaint.decode()}" for complaint in complaints if complaint in text]
 
 
 def _told(record: Record) -> str:
     return (
-        f"{record.identity} ({record.kind}, {record.outcome}, reply {record.reply!r}, error {record.error!r}, "
-        f"epoch {record.epoch}, from {record.began:.3f} to {record.ended:.3f})"
+        f"{record.identity} ({record.kind}, {record.outcome}, reply {record.reply!r}, "
+        f"error {record.error!r}, epoch {record.epoch}, from {record.began:.3f} to {record.ended:.3f})"
     )
 
 

@@ -1,7 +1,7 @@
 """What the programs do, and what the server must have to show for it.
 
-Every command has an identity of its own, and what it leaves on the server and gets as its reply follows from that
-identity alone: so the judge needs no word of the program to know what is right.
+Every command has an identity of its own, and what it leaves on the server and gets as its reply follows from
+that identity alone: so the judge needs no word of the program to know what is right.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ BIG_LEN = 100_000
 #: Counts like HINCRBY and answers with the identity: a reply that went astray shows.
 SCRIPT = "redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2]) return ARGV[1]"
 
-#: Kinds that leave `amount(identity)` under the identity in the ledger, and kinds that leave the identity in a list.
+#: Kinds that leave `amount(identity)` under the identity in the ledger.
 COUNTED = frozenset(("count", "script", "script-big"))
+#: Kinds that leave the identity in a list.
 LISTED = frozenset(("push",))
 
 _EXPIRE_SECONDS = "900"
@@ -45,8 +46,10 @@ def summary(reply: Any) -> Any:
 
 
 def right_reply(kind: str, identity: str, wants: str | None) -> Any:
-    """The reply that the command must get; `wants` is the identity of the write that a read must find. A push is
-    judged by the list instead."""
+    """The reply that the command must get; `wants` is the identity of the write that a read must find.
+
+    A push is judged by the list instead.
+    """
     if kind == "count":
         return amount(identity)
     if kind in ("echo", "script", "script-big"):
@@ -129,8 +132,8 @@ class Caller:
         if kind == "count":
             return Step(identity, kind, ("HINCRBY", ledger, identity, str(amount(identity))))
         if kind in ("script", "script-big"):
-            padding = (big(identity),) if kind == "script-big" else ()
-            return Step(identity, kind, ("EVAL", SCRIPT, "1", ledger, identity, str(amount(identity)), *padding))
+            script = ("EVAL", SCRIPT, "1", ledger, identity, str(amount(identity)))
+            return Step(identity, kind, (*script, big(identity)) if kind == "script-big" else script)
         if kind == "push":
             return Step(identity, kind, ("RPUSH", list_key(self.client, epoch), identity))
         if kind == "echo":
@@ -147,7 +150,7 @@ class Caller:
         return f"{kind}:{self.client}:{self.worker}:{self._generation}"
 
     def learn(self, plan: Plan, outcomes: list[str]) -> None:
-        """What became of a plan. Reads and writes of values are single commands, so each knows the one before."""
+        """What became of a plan. Values are read and written by single commands: each knows the one before."""
         for step, outcome in zip(plan.steps, outcomes, strict=True):
             if step.kind not in ("write", "write-big"):
                 continue

@@ -133,7 +133,7 @@ class SyncProgram(Program):
             raise Interrupted
 
     def _call_interrupted(self, client: respass.Redis, plan: Plan) -> list[Any]:
-        """Most of the time the signal comes too late; where it comes in time, what became of the command is open."""
+        """Often the signal comes too late; where it comes in time, what became of the command is open."""
         try:
             self._is_armed = True
             signal.setitimer(signal.ITIMER_REAL, self.chance.uniform(0.0001, 0.004))

@@ -92,11 +92,15 @@ class Connection:
         if kind == b":":
             return int(rest)
         if kind == b"$":
-            length = int(rest)
-            return None if length < 0 else self._file.read(length + 2)[:-2].decode("ascii", "backslashreplace")
+            return self._bulk(int(rest))
         if kind == b"*":
             return [self._reply() for _ in range(int(rest))]
         raise RuntimeError(f"the judge's own connection got {line[:200]!r}")
+
+    def _bulk(self, length: int) -> str | None:
+        if length < 0:
+            return None
+        return self._file.read(length + 2)[:-2].decode("ascii", "backslashreplace")
 
     def close(self) -> None:
         self._file.close()

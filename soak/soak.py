@@ -1,4 +1,4 @@
-"""Programs that work on real sockets while tokens run out and faults come and go, and a judge over all of them.
+"""Programs that work on real sockets while tokens run out and faults come and go, and a judge over all of it.
 
     MINUTES=30 SEED=7 python soak/soak.py
 
@@ -30,8 +30,8 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = ("sync", "threads", "asyncio", "asyncio-credential", "callable")
 #: Its commands are interrupted, which ends its connection each time.
 INTERRUPTED = "sync-1"
-#: Its credential, azure-identity's for asyncio, keeps the last token for 30 s at least: with shorter tokens a new one
-#: comes only when the old one is dead, so that the connection is replaced then, without an error.
+#: Its credential, azure-identity's for asyncio, keeps the last token for 30 s at least: with shorter tokens a new
+#: one comes only when the old one is dead, so that the connection is replaced then, without an error.
 LATE_TOKENS = "asyncio-credential-"
 
 SAMPLE_SECONDS = 2.0
@@ -73,8 +73,7 @@ class Program:
         self.samples["descriptors"].append(len(os.listdir(f"/proc/{self.process.pid}/fd")))
 
     def end(self) -> None:
-        """Asks it to end, and to write down first what its threads are doing."""
-        self.process.send_signal(signal.SIGUSR1)
+        """Asks it to end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
@@ -82,8 +81,11 @@ class Program:
         try:
             status = self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
+            # It writes down what its threads are doing. Not safe enough for a program that is well.
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
             self.process.kill()
-            return [f"{self.name} did not end: a command was never answered"]
+            return [f"{self.name} did not end: see the stacks in {self.text_path}"]
         return [] if status == 0 else [f"{self.name} ended with status {status}: see {self.text_path}"]
 
 
@@ -264,8 +266,8 @@ class Soak:
         if not commands or not stats["reauth_total"]:
             self.complain(["nothing was done"])
         print(
-            f"soak: {commands:,} commands, {stats['reauth_total']:,} re-authentications, {self.faults} faults, "
-            f"{len(self.violations)} violations"
+            f"soak: {commands:,} commands, {stats['reauth_total']:,} re-authentications, "
+            f"{self.faults} faults, {len(self.violations)} violations"
         )
 
     def judge_programs(self) -> None:

@@ -1,5 +1,6 @@
-"""The samples of the README and of docs/: every Python program runs as it stands, but for addresses, names of
-identities and pauses, against the emulator or a plain server; every shell block parses, and those about the emulator run."""
+"""The samples of the README and of docs/. Every Python program runs as it stands, but for addresses, names of
+identities and pauses, against the emulator or a plain server; every shell block parses, and those about the emulator
+run."""
 
 from __future__ import annotations
 
