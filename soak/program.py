@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,15 @@ class Shape:
     credential: Any
     is_async: bool = False
     background: bool = True
-    #: Has one client whose commands are interrupted by a signal.
+    #: Has clients whose commands are interrupted by a signal.
     interrupts: bool = False
+
+
+#: The clients that this happens to, by their numbers.
+INTERRUPTED = range(1, 5)
+#: To each of them no more often than this, in seconds. An interruption ends the connection, and one that did not hold
+#: for 10 s is followed by a longer pause.
+INTERRUPTION_SECONDS = 11.0
 
 
 SHAPES = {
@@ -83,6 +91,8 @@ class SyncProgram(Program):
     """Workers are threads; a single one is the main thread."""
 
     def run(self) -> None:
+        self._is_armed = False
+        self._interrupted_at: dict[int, float] = {}
         credential = self.shape.credential()
         self.clients = [respass.Redis(**self.options(i, credential)) for i in range(self.shape.clients)]
         threading.Thread(target=self._pulse, daemon=True).start()
@@ -107,14 +117,15 @@ class SyncProgram(Program):
             # Many threads meet on the first client.
             crowded = self.shape.workers > 1 and chance.random() < 0.5
             index = 0 if crowded else chance.randrange(len(callers))
-            interrupted = self.shape.interrupts and index == 1
+            interrupted = self.shape.interrupts and index in INTERRUPTED
             plan = callers[index].plan(self.recorder.epoch())
             number = self.recorder.begin(plan.epoch)
             act = self._call_interrupted if interrupted else self._call
-            results = act(self.clients[index], plan)
+            results = act(index, plan)
             callers[index].learn(plan, self.recorder.end(number, plan, results, self.timeout(index)))
 
-    def _call(self, client: respass.Redis, plan: Plan) -> list[Any]:
+    def _call(self, index: int, plan: Plan) -> list[Any]:
+        client = self.clients[index]
         try:
             if plan.form == "single":
                 return [client.execute_command(*plan.steps[0].arguments)]
@@ -125,22 +136,24 @@ class SyncProgram(Program):
         except (Exception, Interrupted) as error:
             return [error] * len(plan.steps)
 
-    _is_armed = False
-
     def _interrupt(self, *_signal: object) -> None:
         if self._is_armed:
             self._is_armed = False
             raise Interrupted
 
-    def _call_interrupted(self, client: respass.Redis, plan: Plan) -> list[Any]:
+    def _call_interrupted(self, index: int, plan: Plan) -> list[Any]:
         """Often the signal comes too late; where it comes in time, what became of the command is open."""
+        if time.monotonic() < self._interrupted_at.get(index, 0.0) + INTERRUPTION_SECONDS:
+            return self._call(index, plan)
         try:
             self._is_armed = True
             signal.setitimer(signal.ITIMER_REAL, self.chance.uniform(0.0001, 0.004))
-            results = self._call(client, plan)
+            results = self._call(index, plan)
             self._is_armed = False
         except Interrupted as error:
             results = [error] * len(plan.steps)
+        if isinstance(results[0], Interrupted):
+            self._interrupted_at[index] = time.monotonic()
         return results
 
     def _pulse(self) -> None:

@@ -28,8 +28,8 @@ from record import EPOCH_SECONDS, read_records, record_name
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("sync", "threads", "asyncio", "asyncio-credential", "callable")
-#: Its commands are interrupted, which ends its connection each time.
-INTERRUPTED = "sync-1"
+#: Their commands are interrupted, which ends their connection each time.
+INTERRUPTED = tuple(f"sync-{number}" for number in range(1, 5))
 #: Its credential, azure-identity's for asyncio, keeps the last token for 30 s at least: with shorter tokens a new
 #: one comes only when the old one is dead, so that the connection is replaced then, without an error.
 LATE_TOKENS = "asyncio-credential-"
@@ -184,7 +184,7 @@ class Soak:
         return {
             one["name"]: one["id"]
             for one in listed
-            if one["name"] not in ("", INTERRUPTED) and not one["name"].startswith(LATE_TOKENS)
+            if one["name"] not in ("", *INTERRUPTED) and not one["name"].startswith(LATE_TOKENS)
         }
 
     def pause(self, seconds: float) -> None:
@@ -277,7 +277,7 @@ class Soak:
         for program in self.programs:
             text = program.text_path.read_bytes()
             self.complain(judge.judge_leaks(program.text_path.name, text, tokens))
-            is_interrupted = INTERRUPTED.startswith(program.name + "-")
+            is_interrupted = INTERRUPTED[0].startswith(program.name + "-")
             self.complain(judge.judge_text(program.text_path.name, text, is_interrupted))
             for what, samples in program.samples.items():
                 self.complain(judge.judge_growth(program.name, what, samples))
