@@ -40,7 +40,7 @@ def _identity_status(chance: random.Random) -> dict[str, Any]:
     return {"status": status} | ({"retry_after": chance.randint(1, 4)} if status == 429 else {})
 
 
-_EXPIRY_MODES = ("fin", "rst", "close_notify", "mid-reply", "delay")
+_EXPIRY_MODES = ("fin", "rst", "close_notify", "mid-reply")
 
 # What spoils replies here can be recognised. A surplus reply while commands wait cannot, by any client: so there
 # is none in this table.
@@ -51,14 +51,16 @@ FAULTS = (
     Fault("identity-status", _identity_status, (3, 12), 20, outlives_tokens=True),
     Fault("identity-delay", _seconds(0.5, 4), (4, 10), 12, outlives_tokens=True),
     # Noticed after 15 s without a byte while a command is overdue.
-    Fault("half-open", _nothing, (1, 8), 35),
+    Fault("half-open", _count(1, 60), (1, 25), 35),
     Fault("expiry-close", lambda chance: {"mode": chance.choice(_EXPIRY_MODES)}, (4, 10), 5),
     Fault("revoke-assignment", _nothing, (1, 6), 15, outlives_tokens=True),
     Fault("disable-keys", _nothing, (1, 4), 5),
     Fault("resp3-off", _nothing, (4, 10), 5),
-    Fault("garbage", _count(1, 5), (2, 5), 5),
-    Fault("truncate-reply", _count(1, 5), (2, 5), 5),
+    Fault("garbage", _count(1, 60), (1, 3), 5),
+    Fault("truncate-reply", _count(1, 60), (1, 3), 5),
     Fault("slow-reply", _seconds(0.05, 1), (4, 10), 8),
+    Fault("accept-close", _count(1, 20), (2, 6), 12),
+    Fault("identity-body", lambda chance: {"body": chance.choice(("no-token", "malformed"))}, (3, 12), 20, True),
 )
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from credentials import AsyncRecorded, Recorded, plain_callable
+from azure.identity import ManagedIdentityCredential
+from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
+from credentials import app_service
 from operations import Caller, Plan
 from record import Interrupted, Recorder
 
@@ -44,17 +46,17 @@ class Shape:
 
 #: The clients that this happens to, by their numbers.
 INTERRUPTED = range(1, 5)
-#: To each of them no more often than this, in seconds. An interruption ends the connection, and one that did not hold
-#: for 10 s is followed by a longer pause.
+#: To each of them no more often than this, in seconds. An interruption ends the connection, and one that did not
+#: hold for 10 s is followed by a longer pause.
 INTERRUPTION_SECONDS = 11.0
 
 
 SHAPES = {
-    "sync": Shape(clients=10, workers=1, pause=0.01, credential=Recorded, interrupts=True),
-    "threads": Shape(clients=10, workers=8, pause=0.08, credential=Recorded),
-    "asyncio": Shape(clients=14, workers=3, pause=0.25, credential=Recorded, is_async=True),
-    "asyncio-credential": Shape(clients=8, workers=3, pause=0.25, credential=AsyncRecorded, is_async=True),
-    "callable": Shape(clients=8, workers=1, pause=0.02, credential=plain_callable, background=False),
+    "sync": Shape(clients=10, workers=1, pause=0.01, credential=ManagedIdentityCredential, interrupts=True),
+    "threads": Shape(clients=10, workers=8, pause=0.08, credential=ManagedIdentityCredential),
+    "asyncio": Shape(clients=14, workers=3, pause=0.25, credential=ManagedIdentityCredential, is_async=True),
+    "asyncio-credential": Shape(clients=8, workers=3, pause=0.25, credential=AsyncManagedIdentityCredential, is_async=True),
+    "callable": Shape(clients=8, workers=1, pause=0.02, credential=app_service, background=False),
 }
 
 

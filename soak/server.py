@@ -15,8 +15,11 @@ class Emulator:
     """A running emulator and its admin endpoint."""
 
     def __init__(self, binary: str, token_seconds: int) -> None:
+        options = ["--port", "0", "--token-ttl", str(token_seconds), "--stdin-lifeline"]
+        if "--access-keys" in subprocess.run([binary, "--help"], capture_output=True, text=True).stdout:
+            options += ["--access-keys", "on"]  # so that they can be disabled
         self._process = subprocess.Popen(
-            [binary, "--port", "0", "--token-ttl", str(token_seconds), "--stdin-lifeline"],
+            [binary, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -50,6 +53,10 @@ class Emulator:
     def stats(self) -> dict[str, Any]:
         return self._admin("/stats")
 
+    def tokens(self) -> list[str]:
+        """All tokens issued so far; of very many, the latest."""
+        return self._admin("/tokens")
+
     def open(self) -> Connection:
         """A connection of its own, logged in with a token of its own."""
         token = self._admin("/token", {"ttl": 3600})
@@ -57,7 +64,7 @@ class Emulator:
         connection.call("AUTH", token["oid"], token["access_token"])
         return connection
 
-    def _admin(self, path: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _admin(self, path: str, order: dict[str, Any] | None = None) -> Any:
         data = None if order is None else json.dumps(order).encode()
         request = urllib.request.Request(
             self.facts["admin"] + path, data=data, headers={"content-type": "application/json"}

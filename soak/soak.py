@@ -50,14 +50,13 @@ class Program:
 
     def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
         self.name, self._pulse_path = name, folder / f"{name}.pulse"
-        self.text_path, self.tokens_path = folder / f"{name}.text", folder / f"{name}.tokens"
+        self.text_path = folder / f"{name}.text"
         self.pulse: dict[str, Any] = {"commands": 0, "errors": 0, "oldest_epoch": 0, "oldest_began": None}
         self.samples: dict[str, list[float]] = {"rss": [], "descriptors": [], "threads": []}
         with self.text_path.open("wb") as text:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "default", str(HERE / "program.py"), name],
-                env=environment | {"SOAK_TOKENS": str(self.tokens_path)},
-                stdin=subprocess.PIPE, stdout=text, stderr=text,
+                env=environment, stdin=subprocess.PIPE, stdout=text, stderr=text,
             )  # fmt: skip
 
     def look(self) -> None:
@@ -103,6 +102,7 @@ class Soak:
         self.programs: list[Program] = []
         self.calms: list[judge.Calm] = []
         self.violations: list[str] = []
+        self.tokens: set[str] = set()
         self.faults = 0
         self.now_is = "warming up"
         self._next_sample = self._next_line = self.start
@@ -174,6 +174,7 @@ class Soak:
             found.append("connections ended with their tokens while nothing was wrong")
         self.complain([one + told for one in found])
         self._closed_at_expiry = now["closed_at_expiry"]
+        self.tokens.update(self.emulator.tokens())
         self.judge_ripe(connection)
         connection.close()
 
@@ -271,12 +272,12 @@ class Soak:
         )
 
     def judge_programs(self) -> None:
-        tokens = [token for program in self.programs for token in program.tokens_path.read_text().split()]
-        if not tokens:
-            self.complain(["no token was recorded: the search for tokens finds nothing"])
+        self.tokens.update(self.emulator.tokens())
+        if not self.tokens:
+            self.complain(["no token was issued: the search for tokens finds nothing"])
         for program in self.programs:
             text = program.text_path.read_bytes()
-            self.complain(judge.judge_leaks(program.text_path.name, text, tokens))
+            self.complain(judge.judge_leaks(program.text_path.name, text, self.tokens))
             is_interrupted = INTERRUPTED[0].startswith(program.name + "-")
             self.complain(judge.judge_text(program.text_path.name, text, is_interrupted))
             for what, samples in program.samples.items():

@@ -24,16 +24,16 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 #: What no test can have: these stand for the emulator's own.
 CLIENT_ID = "11111111-1111-1111-1111-111111111111"
 
-#: The emulator has no sign-in service for these: its managed identity stands in.
-STAND_INS = ("ClientSecretCredential", "WorkloadIdentityCredential")
-
-RUN = f"""
-import sys
+#: Runs a sample. Credentials that talk to the sign-in service are told to trust the emulator's.
+RUN = """
+import functools, sys
 import azure.identity
-for name in {STAND_INS}:
-    setattr(azure.identity, name, lambda *_, **__: azure.identity.ManagedIdentityCredential())
-path = sys.argv[1]
-exec(compile(open(path).read(), path, "exec"), {{"__name__": "__main__"}})
+path, ca = sys.argv[1:]
+for name in ("ClientSecretCredential", "WorkloadIdentityCredential"):
+    make = getattr(azure.identity, name)
+    trusting = functools.partial(make, disable_instance_discovery=True, connection_verify=ca)
+    setattr(azure.identity, name, trusting)
+exec(compile(open(path).read(), path, "exec"), {"__name__": "__main__"})
 """
 
 #: Stands for the Azure CLI of someone who is signed in.
@@ -90,11 +90,15 @@ def environment(azure: Emulator, tmp_path: Path, emulator_path: str) -> dict[str
     az.parent.mkdir()
     az.write_text(AZ.format(answer=answer))
     az.chmod(az.stat().st_mode | stat.S_IXUSR)
-    return os.environ | {
+    # A bundle of the machine's own would overrule the certificate that the samples are told to trust.
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("CA_BUNDLE")}
+    return inherited | {
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "AZURE_TENANT_ID": azure.facts["tenant_id"],
         "AZURE_CLIENT_ID": azure.facts["client_id"],
-        "AZURE_CLIENT_SECRET": "a secret",
+        "AZURE_CLIENT_SECRET": azure.facts["client_secret"],
+        "AZURE_AUTHORITY_HOST": azure.facts["authority"],
+        "AZURE_FEDERATED_TOKEN_FILE": azure.facts["federated_token_file"],
         "RESPASS_EMULATOR": emulator_path,
         "PATH": f"{az.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
@@ -138,7 +142,7 @@ def test_python_samples_run(
     if is_test:
         assert " passed" in run([sys.executable, "-m", "pytest", "-q", str(path)], tmp_path, environment)
     else:
-        run([sys.executable, "-c", RUN, str(path)], tmp_path, environment)
+        run([sys.executable, "-c", RUN, str(path), azure.ca], tmp_path, environment)
         uses_tokens = "credential=" in block.text
         assert (azure.admin("/stats")["auth_accepted"] > before) is uses_tokens
 
@@ -162,8 +166,7 @@ def is_run(block: Block) -> bool:
 def test_shell_blocks_about_the_emulator_run(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Those of a page are one session in one folder, on free ports."""
     script = "".join(block.text for block in SHELL if block.page == page and is_run(block))
-    # The emulator is built, and the default port may be in use.
-    script = re.sub(r"^make emulator.*\n", "", script, flags=re.MULTILINE)
+    # The default port may be in use.
     script = script.replace("-m respass emulator", "-m respass emulator --port 0")
     (tmp_path / "emulator.json").unlink()
     script = f"set -euo pipefail\ncurl() {{ command curl --fail-with-body \"$@\"; }}\n{script}\n"
