@@ -10,14 +10,16 @@ DEMO_SECONDS ?= 40
 SEEDS ?= 200
 FROM ?= 1
 SECONDS ?= 60
+MINUTES ?= 30
 
-.PHONY: demo test lint test-rust test-python test-node simulate fuzz bench wheel emulator prepare clean
+.PHONY: demo test lint test-rust test-python test-node simulate soak fuzz bench wheel emulator prepare clean
 
 demo: prepare emulator $(VENV)/.installed
 	DEMO_SECONDS=$(DEMO_SECONDS) $(VENV)/bin/python demo/demo.py
 
 test: prepare lint test-rust test-python test-node
 	DEMO_SECONDS=25 $(VENV)/bin/python demo/demo.py
+	$(MAKE) soak MINUTES=2
 	@echo "all tests passed"
 
 lint: prepare
@@ -67,6 +69,11 @@ prepare:
 simulate:
 	SEEDS=$(SEEDS) FROM=$(FROM) cargo test --release --quiet -p respass-tests --test simulation \
 		random_fleets -- --nocapture
+
+# Programs on real sockets for so many minutes, under faults; SEED repeats the faults of another run.
+soak: emulator $(VENV)/.installed
+	$(VENV)/bin/python -m pytest soak -q
+	MINUTES=$(MINUTES) $(VENV)/bin/python soak/soak.py
 
 # Each random test of the parser, with new seeds for SECONDS.
 fuzz:

@@ -178,6 +178,14 @@ def test_large_values_go_both_ways_without_a_deadlock(r: respass.Redis) -> None:
         assert p.execute() == [True, value, value]
 
 
+def test_a_transaction_larger_than_any_buffer_is_answered(r: respass.Redis) -> None:
+    """The server answers its first commands while the last ones are still on their way."""
+    p = r.pipeline()
+    for number in range(500):
+        p.set(f"large:{number}", b"x" * 50_000)
+    assert p.execute() == [True] * 500
+
+
 def test_a_command_without_a_reply_times_out_and_later_replies_are_right(server: Server) -> None:
     with respass.Redis(port=server.port, socket_timeout=0.2) as r:
         r.set("k", "v")

@@ -191,6 +191,41 @@ fn a_transaction_is_one_unit_with_execs_reply() {
 }
 
 #[test]
+fn a_transactions_steps_are_answered_while_its_end_is_still_on_its_way() {
+    let mut talk = Conversation::ready();
+    let value = "x".repeat(300_000);
+    let unit = talk.submit_transaction(&["INCR h", &format!("SET k {value}"), "GET h"]);
+    let (conn, now) = (talk.conn.expect("a connection"), talk.now());
+    let first = talk.client.take_transmit(conn, now);
+    assert!(first.starts_with(b"*1\r\n$5\r\nMULTI\r\n") && first.len() < value.len());
+    talk.receive("+OK\r\n+QUEUED\r\n");
+    assert!(talk.closed.is_empty());
+    assert!(talk.sent().ends_with("EXEC\r\n"));
+    talk.receive("+QUEUED\r\n+QUEUED\r\n*3\r\n:1\r\n+OK\r\n$1\r\n1\r\n");
+    assert_eq!(talk.reply(unit), "[1 OK 1]");
+}
+
+#[test]
+fn a_transaction_cut_in_the_middle_goes_out_whole_on_the_next_connection() {
+    let mut talk = Conversation::ready();
+    let value = "x".repeat(300_000);
+    let unit = talk.submit_transaction(&[&format!("SET k {value}")]);
+    let (conn, now) = (talk.conn.expect("a connection"), talk.now());
+    talk.client.take_transmit(conn, now);
+    talk.receive("+OK\r\n");
+    talk.disconnect();
+    assert_eq!(talk.outcome(unit), None);
+    talk.advance(Duration::from_millis(60));
+    talk.connect();
+    talk.sent();
+    talk.receive(&format!("{HELLO_OK}{NO_SETINFO}"));
+    let again = talk.sent();
+    assert!(again.starts_with("*1\r\n$5\r\nMULTI\r\n") && again.ends_with("EXEC\r\n"));
+    talk.receive("+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    assert_eq!(talk.reply(unit), "[OK]");
+}
+
+#[test]
 fn a_command_refused_inside_a_transaction_is_named_and_nothing_ran() {
     let mut talk = Conversation::ready();
     let unit = talk.submit_transaction(&["INCR h", "NOPE x"]);

@@ -1,6 +1,7 @@
 //! Commands whose bytes were handed over and whose replies are due, in wire order.
 //!
-//! A slot is created together with its command's last byte and lives until its reply or the connection's end.
+//! A slot is created together with its command's last byte and lives until its reply or the connection's end. Only the
+//! steps of a transaction have theirs from its first byte on: the server answers them while the rest is on its way.
 //! Cancel and timeout detach the waiter, never the slot: that is what keeps replies and commands aligned.
 
 use super::queue::Queued;

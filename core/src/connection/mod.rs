@@ -22,6 +22,7 @@ use crate::tls::{TlsError, TlsSession};
 pub(crate) use in_flight::SlotKind;
 use in_flight::{InFlight, Slot};
 use outbound::Outbound;
+use queue::Sealed;
 pub(crate) use queue::{Queue, Removed};
 use std::time::Duration;
 pub use timers::WakeupReason;
@@ -318,12 +319,16 @@ impl Connection {
             Transport::Plain => self.outbound.tail(),
             Transport::Tls(_) => &mut self.scratch,
         };
-        queue.seal(room, out, |command| {
-            for _ in 0..command.steps {
-                self.in_flight.push_step(command.id);
+        queue.seal(room, out, |sealed| match sealed {
+            Sealed::Begun(command) => {
+                for _ in 0..command.steps {
+                    self.in_flight.push_step(command.id);
+                }
             }
-            let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
-            self.in_flight.push_command(&command, kind);
+            Sealed::Whole(command) => {
+                let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
+                self.in_flight.push_command(&command, kind);
+            }
         });
         self.is_mid_command = queue.is_mid_command();
     }

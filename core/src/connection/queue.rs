@@ -43,6 +43,15 @@ pub(crate) enum Removed {
     PartlySealed,
 }
 
+/// What moved of a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sealed {
+    /// Its first byte.
+    Begun(Queued),
+    /// Its last byte.
+    Whole(Queued),
+}
+
 /// A FIFO of encoded commands over one block of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -125,8 +134,8 @@ impl Queue {
         self.earliest_deadline
     }
 
-    /// Moves up to `room` bytes to `out`; `complete` is told each command whose last byte moved.
-    pub(crate) fn seal(&mut self, mut room: usize, out: &mut Vec<u8>, mut complete: impl FnMut(Queued)) {
+    /// Moves up to `room` bytes to `out`; `sealed` is told each command whose first or last byte moved.
+    pub(crate) fn seal(&mut self, mut room: usize, out: &mut Vec<u8>, mut sealed: impl FnMut(Sealed)) {
         let mut run = self.head..self.head;
         while let Some(first) = self.entries.front() {
             if first.state == State::Dropped {
@@ -143,12 +152,15 @@ impl Queue {
             let moved = rest.min(room);
             run.end += moved;
             room -= moved;
+            if self.sealed_of_first == 0 {
+                sealed(Sealed::Begun(*first));
+            }
             if moved < rest {
                 self.sealed_of_first += moved;
                 break;
             }
             self.sealed_of_first = 0;
-            complete(*first);
+            sealed(Sealed::Whole(*first));
             self.entries.pop_front();
         }
         out.extend_from_slice(self.bytes.get(run.clone()).unwrap_or_default());
