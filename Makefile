@@ -12,7 +12,8 @@ FROM ?= 1
 SECONDS ?= 60
 MINUTES ?= 30
 
-.PHONY: demo test lint test-rust test-python test-node simulate soak fuzz bench wheel emulator prepare clean
+.PHONY: demo test lint generate lint-types test-rust test-python test-node simulate soak fuzz bench wheel emulator \
+	prepare clean
 
 demo: prepare emulator $(VENV)/.installed
 	DEMO_SECONDS=$(DEMO_SECONDS) $(VENV)/bin/python demo/demo.py
@@ -22,10 +23,19 @@ test: prepare lint test-rust test-python test-node
 	$(MAKE) soak MINUTES=2
 	@echo "all tests passed"
 
-lint: prepare
+lint: prepare lint-types
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet -p respass-python -p respass-node -p respass-bench --all-targets -- -D warnings
+
+# The package's own types, a program that uses them, and the generated stub beside what it describes.
+lint-types: $(VENV)/.installed
+	cd bindings-python && $(VENV)/bin/mypy --strict python/respass tests/typing
+	cd bindings-python && $(VENV)/bin/python -m mypy.stubtest --concise respass._typed
+
+# Writes what is generated from core/commands.json and codegen/surface anew.
+generate:
+	cargo run --quiet -p respass-codegen
 
 test-rust: prepare emulator
 	cargo test --no-fail-fast

@@ -1,7 +1,8 @@
 //! Whoever waits for replies: an asyncio future, or a [`Call`] that gathers one reply or many.
 
 use crate::error;
-use crate::reply::{Shape, Text};
+use crate::reply::Text;
+use crate::shape::Shape;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::intern;

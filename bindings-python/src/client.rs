@@ -75,11 +75,11 @@ impl Core {
     }
 
     /// Bytes to write, which count as written from now on; empty where there are none, `None` where there are
-    /// actions to be done first.
+    /// actions to be done, or notices to be told, first.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let bytes = self.shared.run(py, |state, now| {
-            if state.actions.is_empty() { Some(state.take_transmit(now)) } else { None }
-        })?;
+        let bytes = self
+            .shared
+            .run(py, |state, now| if state.has_news() { None } else { Some(state.take_transmit(now)) })?;
         Ok(bytes.map(|bytes| PyBytes::new(py, &bytes)))
     }
 
@@ -167,10 +167,10 @@ impl Core {
         })
     }
 
-    /// Whether `actions` has any.
+    /// Whether `actions` or `notices` has any.
     #[getter]
     fn has_actions(&self, py: Python<'_>) -> PyResult<bool> {
-        self.shared.run(py, |state, _| !state.actions.is_empty())
+        self.shared.run(py, |state, _| state.has_news())
     }
 
     /// Whether there are bytes to write.
@@ -185,8 +185,8 @@ impl Core {
         actions.into_iter().map(|action| tuple(py, action)).collect()
     }
 
-    /// What is worth a log line: level and text.
-    fn notices(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, String)>> {
+    /// What is worth a log line: name, severity, text, and the number of the connection it is about.
+    fn notices(&self, py: Python<'_>) -> PyResult<Vec<NoticeParts>> {
         let notices = self.shared.run(py, |state, _| std::mem::take(&mut state.notices))?;
         Ok(notices.iter().map(describe).collect())
     }
@@ -219,12 +219,15 @@ fn tuple(py: Python<'_>, action: Action) -> PyResult<Bound<'_, PyTuple>> {
     }
 }
 
-/// A log line for a notice.
-fn describe(notice: &Notice) -> (&'static str, String) {
-    let level = match notice.severity() {
+/// Name, severity, text, and the number of the connection.
+type NoticeParts = (&'static str, &'static str, String, Option<u64>);
+
+/// A notice as Python's `Notice` takes it.
+fn describe(notice: &Notice) -> NoticeParts {
+    let severity = match notice.severity() {
         Severity::Debug => "debug",
         Severity::Info => "info",
         Severity::Warning => "warning",
     };
-    (level, notice.to_string())
+    (notice.name(), severity, notice.to_string(), notice.conn().map(respass::ConnId::as_u64))
 }

@@ -79,6 +79,11 @@ impl State {
         }
     }
 
+    /// Whether the driver has something to do or to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.actions.is_empty() || !self.notices.is_empty()
+    }
+
     /// When a timer must be set although one is, in seconds from now.
     pub(crate) fn arm(&mut self, now: Now) -> Option<f64> {
         let at = self.client.poll_timeout(now)?.at.as_micros();

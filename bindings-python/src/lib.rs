@@ -6,12 +6,14 @@ mod call;
 mod client;
 mod clock;
 mod command;
+mod compound;
 mod config;
 mod core;
 mod error;
 mod fork;
 mod port;
 mod reply;
+mod shape;
 mod source;
 
 use pyo3::prelude::*;
@@ -36,7 +38,7 @@ fn _respass(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let pending = PENDING
         .get_or_try_init(py, || py.import("builtins")?.getattr("object")?.call0().map(Bound::unbind))?;
     module.add("PENDING", pending)?;
-    for (name, shape) in reply::Shape::NAMES {
+    for &(name, shape) in shape::Shape::NAMES {
         module.add(name, shape as u8)?;
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))

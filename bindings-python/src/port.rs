@@ -211,7 +211,7 @@ impl LoopPort {
             let may_write = write.is_some() && !self.is_paused.load(Ordering::Relaxed);
             let (bytes, has_actions, delay) = self.shared.run(py, |state, now| {
                 let bytes = if may_write { state.take_transmit(now) } else { Vec::new() };
-                (bytes, !state.actions.is_empty() || !state.notices.is_empty(), state.arm(now))
+                (bytes, state.has_news(), state.arm(now))
             })?;
             let Some(write) = write.as_ref().filter(|_| !bytes.is_empty()) else {
                 break (has_actions, delay);

@@ -1,61 +1,13 @@
 //! Replies become Python objects, straight from the tape.
 
 use crate::error;
+use crate::shape::Shape;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PySet};
 use respass::resp::{Kind, Reply};
 use std::ffi::CString;
-
-/// What a command makes of its reply. The numbers are constants of the Python module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Shape {
-    /// As it comes.
-    Raw = 0,
-    /// `OK` is true; anything else as it comes (SET with and without GET).
-    Ok = 1,
-    /// An integer is a truth value.
-    Bool = 2,
-    /// Pairs, as a map or as a flat array, are a dict.
-    Dict = 3,
-    /// An array is a set.
-    Set = 4,
-    /// A number, as such or as text, is a float.
-    Float = 5,
-    /// `PONG` is true.
-    Pong = 6,
-    /// Text is `str`, whatever `decode_responses` says.
-    Text = 7,
-}
-
-impl Shape {
-    pub(crate) fn of(number: u8) -> Shape {
-        match number {
-            1 => Shape::Ok,
-            2 => Shape::Bool,
-            3 => Shape::Dict,
-            4 => Shape::Set,
-            5 => Shape::Float,
-            6 => Shape::Pong,
-            7 => Shape::Text,
-            _ => Shape::Raw,
-        }
-    }
-
-    /// The shapes by name, for the Python module.
-    pub(crate) const NAMES: [(&'static str, Shape); 8] = [
-        ("RAW", Shape::Raw),
-        ("OK", Shape::Ok),
-        ("BOOL", Shape::Bool),
-        ("DICT", Shape::Dict),
-        ("SET", Shape::Set),
-        ("FLOAT", Shape::Float),
-        ("PONG", Shape::Pong),
-        ("TEXT", Shape::Text),
-    ];
-}
 
 /// What strings become.
 #[derive(Clone, Debug)]
@@ -80,7 +32,7 @@ impl Text {
         Ok(Text::Other { encoding: text(encoding)?, errors: text(errors)? })
     }
 
-    fn string<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn string<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Text::Bytes => Ok(PyBytes::new(py, bytes).into_any()),
             Text::Utf8 => utf8(py, bytes),
@@ -107,17 +59,20 @@ impl Text {
             Shape::Raw => self.raw(py, reply),
             Shape::Ok if reply.is_text(b"OK") => Ok(truth(py, true)),
             Shape::Pong => Ok(truth(py, reply.is_text(b"PONG"))),
+            Shape::Yes => Ok(truth(py, true)),
             Shape::Bool => match reply.as_integer() {
                 Some(number) => Ok(truth(py, number != 0)),
                 None => self.raw(py, reply),
             },
             Shape::Dict if matches!(reply.kind(), Kind::Map | Kind::Array) => self.dict(py, reply),
             Shape::Set if matches!(reply.kind(), Kind::Set | Kind::Array) => self.set(py, reply),
-            Shape::Float if reply.kind() == Kind::BulkString => {
-                PyFloat::from_bytes_text(py, reply.as_bytes())
-            }
+            Shape::Float => self.float(py, reply),
             Shape::Text if reply.kind().has_bytes() => utf8(py, reply.as_bytes()),
-            Shape::Ok | Shape::Dict | Shape::Set | Shape::Float | Shape::Text => self.raw(py, reply),
+            Shape::Bytes => Text::Bytes.raw(py, reply),
+            // No entries are no null, but an empty list.
+            Shape::Streams if reply.kind() == Kind::Null => Ok(PyList::empty(py).into_any()),
+            _ if reply.kind().is_aggregate() => self.compound(py, reply, shape),
+            _ => self.raw(py, reply),
         }
     }
 
@@ -139,7 +94,7 @@ impl Text {
         Ok(list.into_any())
     }
 
-    fn raw<'py>(&self, py: Python<'py>, reply: &Reply<'_>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn raw<'py>(&self, py: Python<'py>, reply: &Reply<'_>) -> PyResult<Bound<'py, PyAny>> {
         match reply.kind() {
             Kind::BulkString | Kind::SimpleString | Kind::VerbatimString => self.string(py, reply.as_bytes()),
             Kind::Null => Ok(py.None().into_bound(py)),
@@ -170,7 +125,7 @@ impl Text {
         Ok(list)
     }
 
-    fn dict<'py>(&self, py: Python<'py>, reply: &Reply<'_>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn dict<'py>(&self, py: Python<'py>, reply: &Reply<'_>) -> PyResult<Bound<'py, PyAny>> {
         let dict = PyDict::new(py);
         let mut elements = reply.elements();
         while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
@@ -188,21 +143,16 @@ impl Text {
     }
 }
 
-trait FloatOfText {
-    fn from_bytes_text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>>;
+/// `float(b"1.5")`.
+pub(crate) fn float_of_text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    py.get_type::<PyFloat>().call1((PyBytes::new(py, bytes),))
 }
 
-impl FloatOfText for PyFloat {
-    fn from_bytes_text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        py.get_type::<PyFloat>().call1((PyBytes::new(py, bytes),))
-    }
-}
-
-fn truth(py: Python<'_>, truth: bool) -> Bound<'_, PyAny> {
+pub(crate) fn truth(py: Python<'_>, truth: bool) -> Bound<'_, PyAny> {
     PyBool::new(py, truth).to_owned().into_any()
 }
 
-fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: the pointer and length are those of a live slice; no error handler is named, which means strict; the
     // result is a new reference or null with an exception set.
     unsafe {

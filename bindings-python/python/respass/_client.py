@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack, overload
 
-from ._commands import Commands
+from ._compatibility import check
 from ._config import Options, options, parse_url
 from ._driver import Driver
+from ._iterators import SyncIterators
+from ._lock import Lock
+from ._logging import Notice
 from ._pipeline import Pipeline
+from ._scripts import Script
+from ._typed import KeyT, SyncCommands, T
 from .exceptions import ConfigurationError
 
 
-class BaseRedis(Commands):
+class ClientOptions(TypedDict, total=False):
+    """Options by name. Those of redis-py that are missing here are in `_compatibility`."""
+
+    username: str | None
+    credential: Any
+    encoding: str
+    encoding_errors: str
+    client_name: str | None
+    ssl: bool | None
+    ssl_ca_certs: str | None
+    ssl_ca_path: str | None
+    ssl_ca_data: str | bytes | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    ssl_check_hostname: bool
+    ssl_cert_reqs: Any
+    ssl_server_name: str | None
+    background: bool
+    allow_plaintext_token: bool
+    on_notice: Callable[[Notice], Any] | None
+    auto_close_connection_pool: bool
+    driver_info: Any
+    health_check_interval: float
+    legacy_responses: Literal[True]
+    lib_name: str | None
+    lib_version: str | None
+    max_connections: int | None
+    protocol: int | None
+    retry: Any
+    retry_on_error: Any
+    retry_on_timeout: bool
+    single_connection_client: bool
+    socket_keepalive: bool | None
+    socket_keepalive_options: Any
+    socket_read_size: int
+    ssl_min_version: Any
+
+
+class UrlOptions(ClientOptions, total=False):
+    """What `from_url` takes besides."""
+
+    db: int
+    password: str | bytes | None
+    socket_timeout: float | None
+    socket_connect_timeout: float | None
+
+
+class BaseRedis(Generic[T]):
     """Options and what does not wait."""
 
     _driver: Any
+    _call: Any
+    _make_lock: Any
+    _make_script: Any
 
     def __init__(
         self,
@@ -33,6 +89,7 @@ class BaseRedis(Commands):
         client_name: str | None = None,
         ssl: bool | None = None,
         ssl_ca_certs: str | None = None,
+        ssl_ca_path: str | None = None,
         ssl_ca_data: str | bytes | None = None,
         ssl_certfile: str | None = None,
         ssl_keyfile: str | None = None,
@@ -41,12 +98,19 @@ class BaseRedis(Commands):
         ssl_server_name: str | None = None,
         background: bool = True,
         allow_plaintext_token: bool = False,
+        on_notice: Callable[[Notice], Any] | None = None,
+        **others: Any,
     ) -> None:
         """A client that connects with its first command.
 
         `socket_timeout` limits the wait for a reply, `socket_connect_timeout` that for a connection, both in
         seconds. A `credential` implies TLS; `username` is then the object id, where the token tells none.
+        `on_notice` is called with a `Notice` when something is worth knowing: logins, lost connections.
+
+        Options of redis-py that would change nothing here are accepted, others refused with what to use
+        instead: `respass._compatibility` lists both.
         """
+        check(others)
         self._options = options(
             host=host,
             port=port,
@@ -56,6 +120,7 @@ class BaseRedis(Commands):
             credential=credential,
             ssl=ssl,
             ssl_ca_certs=ssl_ca_certs,
+            ssl_ca_path=ssl_ca_path,
             ssl_ca_data=ssl_ca_data,
             ssl_certfile=ssl_certfile,
             ssl_keyfile=ssl_keyfile,
@@ -69,6 +134,7 @@ class BaseRedis(Commands):
             encoding_errors=encoding_errors,
             client_name=client_name or "",
             allow_plaintext_token=allow_plaintext_token,
+            on_notice=on_notice,
         )
         self._start(self._options, credential, background)
         if not self._options.encodes_utf8:
@@ -78,8 +144,7 @@ class BaseRedis(Commands):
         raise NotImplementedError
 
     @classmethod
-    def from_url(cls, url: str, **kwargs: Any) -> Self:
-        """A client for `redis://` or `rediss://`; options in the URL go before `kwargs`."""
+    def _from_url(cls, url: str, kwargs: Any) -> Self:
         found = parse_url(url)
         if (
             kwargs.get("credential") is not None
@@ -93,6 +158,34 @@ class BaseRedis(Commands):
         o = self._options
         scheme = "rediss" if o.tls else "redis"
         return f"<{type(self).__module__}.{type(self).__name__}({scheme}://{o.host}:{o.port}/{o.db})>"
+
+    def lock(
+        self,
+        name: KeyT,
+        timeout: float | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        lock_class: Any = None,
+        thread_local: bool = True,
+        raise_on_release_error: bool = True,
+    ) -> Any:
+        """A lock that processes share, in a key of this name. It is given up after `timeout` seconds."""
+        make = lock_class or self._make_lock
+        return make(
+            self,
+            name,
+            timeout=timeout,
+            sleep=sleep,
+            blocking=blocking,
+            blocking_timeout=blocking_timeout,
+            thread_local=thread_local,
+            raise_on_release_error=raise_on_release_error,
+        )
+
+    def register_script(self, script: str | bytes) -> Any:
+        """A callable that runs the script by its digest, and has the server keep it where it must."""
+        return self._make_script(self, script)
 
     def auth_status(self) -> dict[str, Any]:
         """How the login stands: `oid`, `expires_at` and `refresh_at` (Unix seconds), `state`, `reauth_count`,
@@ -117,14 +210,89 @@ class _Encoding:
         return self._next(shape, name, *encoded)
 
 
-class Redis(BaseRedis):
+class Redis(BaseRedis[T], SyncCommands[T], SyncIterators[T]):
     """A Redis client. One object serves any number of threads over one connection."""
+
+    _make_lock = Lock
+    _make_script = Script
 
     def _start(self, options: Options, credential: Any, background: bool) -> None:
         self._driver = Driver(options, credential, background)
         self._call = self._driver.execute
 
-    def __enter__(self) -> Redis:
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Redis[bytes],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: Literal[False] = ...,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        @overload
+        def __init__(
+            self: Redis[str],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: Literal[True],
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        @overload
+        def __init__(
+            self: Redis[Any],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: bool = ...,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[False] = False, **kwargs: Unpack[UrlOptions]
+    ) -> Redis[bytes]: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[True], **kwargs: Unpack[UrlOptions]
+    ) -> Redis[str]: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: bool = False, **kwargs: Unpack[UrlOptions]
+    ) -> Redis[Any]: ...
+
+    @classmethod
+    def from_url(cls, url: str, **kwargs: Any) -> Any:
+        """A client for `redis://` or `rediss://`; options in the URL go before `kwargs`."""
+        return cls._from_url(url, kwargs)
+
+    def _call_then(self, function: Callable[[Any], Any], shape: int, *arguments: Any) -> Any:
+        return function(self._call(shape, *arguments))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from ._credentials import asker
+from ._logging import Notice
 from .exceptions import ConfigurationError
 
 _VERIFIED = (None, True, "required", ssl.CERT_REQUIRED)
@@ -35,6 +37,7 @@ class Options:
     decode_responses: bool = False
     encoding: str = "utf-8"
     encoding_errors: str = "strict"
+    on_notice: Callable[[Notice], Any] | None = field(default=None, repr=False)
 
     @property
     def encodes_utf8(self) -> bool:
@@ -52,6 +55,7 @@ def options(
     credential: Any,
     ssl: bool | None,
     ssl_ca_certs: str | None,
+    ssl_ca_path: str | None,
     ssl_ca_data: str | bytes | None,
     ssl_certfile: str | None,
     ssl_keyfile: str | None,
@@ -86,7 +90,7 @@ def options(
         password=None if password is None else _bytes(password),
         has_credential=credential is not None,
         tls=tls,
-        ca_pem=_authorities(ssl_ca_certs, ssl_ca_data),
+        ca_pem=_authorities(ssl_ca_certs, ssl_ca_path, ssl_ca_data),
         client_pem=(_file(ssl_certfile), _file(ssl_keyfile)) if ssl_certfile and ssl_keyfile else None,
         **others,
     )
@@ -95,6 +99,8 @@ def options(
 def parse_url(url: str) -> dict[str, Any]:
     """The options in a `redis://` or `rediss://` URL."""
     parts = urlparse(url)
+    if parts.scheme == "unix":
+        raise ConfigurationError("unix://: Unix sockets are not offered; use redis:// with host and port")
     if parts.scheme not in ("redis", "rediss"):
         raise ConfigurationError("a URL begins with redis:// or rediss://")
     found: dict[str, Any] = {}
@@ -142,20 +148,39 @@ def _boolean(text: str) -> bool:
         raise ValueError(text) from None
 
 
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
 _QUERY: dict[str, Callable[[str], Any]] = {
-    "username": str,
-    "password": str,
-    "db": int,
     "client_name": str,
+    "db": int,
     "decode_responses": _boolean,
     "encoding": str,
-    "socket_timeout": float,
+    "encoding_errors": str,
+    "health_check_interval": int,
+    "legacy_responses": _boolean,
+    "lib_name": str,
+    "lib_version": str,
+    "max_connections": int,
+    "password": str,
+    "protocol": int,
+    "retry_on_error": _names,
+    "retry_on_timeout": _boolean,
     "socket_connect_timeout": float,
+    "socket_keepalive": _boolean,
+    "socket_read_size": int,
+    "socket_timeout": float,
     "ssl_ca_certs": str,
-    "ssl_certfile": str,
-    "ssl_keyfile": str,
-    "ssl_check_hostname": _boolean,
+    "ssl_ca_data": str,
+    "ssl_ca_path": str,
     "ssl_cert_reqs": str,
+    "ssl_certfile": str,
+    "ssl_check_hostname": _boolean,
+    "ssl_keyfile": str,
+    "ssl_min_version": int,
+    "timeout": float,
+    "username": str,
 }
 
 
@@ -169,8 +194,14 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
     return number
 
 
-def _authorities(path: str | None, data: str | bytes | None) -> bytes | None:
+def _authorities(path: str | None, folder: str | None, data: str | bytes | None) -> bytes | None:
     found = [_file(path)] if path else []
+    if folder:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            raise ConfigurationError(f"{folder}: {error.strerror}") from None
+        found += [_file(os.path.join(folder, name)) for name in names]
     if data:
         found.append(_bytes(data))
     return b"\n".join(found) if found else None

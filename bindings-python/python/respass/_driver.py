@@ -16,7 +16,7 @@ from typing import Any
 from . import _background
 from ._config import Options
 from ._credentials import is_async, thread_supply
-from ._logging import log_notices
+from ._logging import Notice, log_notices, report
 from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Token
 from ._socket import DONT_WAIT, PATIENCE, connect, is_readable, prepare, reason, wait_writable
 from .exceptions import ConfigurationError, RedisError
@@ -42,6 +42,9 @@ class Driver:
         #: Taken from the core and not by the socket yet.
         self._unsent: bytes | memoryview = b""
         self._todo: deque[tuple[Any, ...]] = deque()
+        self._on_notice = options.on_notice
+        #: To be told once the turn is free: the callback may use the client.
+        self._notices: list[Notice] = []
         #: Whoever holds it reads, connects and closes.
         self._turn = allocate_lock()
         self._writing = allocate_lock()
@@ -117,11 +120,19 @@ class Driver:
             # This thread may have been woken to take the turn, and does not need it.
             if self._sleepers:
                 self._hand_over()
+            if self._notices:
+                self._report()
 
     def _leave(self) -> None:
         self._turn.release()
         if self._sleepers:
             self._hand_over()
+        if self._notices:
+            self._report()
+
+    def _report(self) -> None:
+        notices, self._notices = self._notices, []
+        report(notices, self._on_notice)
 
     def _hand_over(self) -> None:
         """Wakes one sleeper, which takes the turn if its reply is not here."""
@@ -265,7 +276,9 @@ class Driver:
             elif kind == "token" and self.supply is not None:
                 self.supply.request(self, *rest)
             todo.extend(self.core.actions())
-        log_notices(self.core)
+        notices = log_notices(self.core)
+        if self._on_notice is not None:
+            self._notices += notices
 
     def _connect(self, conn: int, host: str, port: int) -> None:
         try:
@@ -384,7 +397,7 @@ class Driver:
                 self._attend()
                 self._drop()
             finally:
-                self._turn.release()
+                self._leave()
             return
         self._wake.set()
         sock = self._sock

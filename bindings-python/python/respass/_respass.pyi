@@ -14,6 +14,27 @@ SET: int
 FLOAT: int
 PONG: int
 TEXT: int
+YES: int
+BOOLS: int
+TEXTS: int
+BYTES: int
+SCORED: int
+SCORED_RANK: int
+FLOATS: int
+POINTS: int
+FOUND: int
+ENTRIES: int
+STREAMS: int
+CLAIMED: int
+SCAN: int
+SCAN_MAP: int
+SCAN_SCORED: int
+RECORD: int
+RECORDS: int
+TEXT_MAP: int
+INTS: int
+RESP2: int
+RESP2_FLAT: int
 
 def forked() -> None: ...
 
@@ -51,7 +72,7 @@ class Core:
     @property
     def has_bytes(self) -> bool: ...
     def actions(self) -> list[tuple[Any, ...]]: ...
-    def notices(self) -> list[tuple[str, str]]: ...
+    def notices(self) -> list[tuple[str, str, str, int | None]]: ...
     def close(self) -> None: ...
     def auth_status(self) -> dict[str, Any]: ...
 

@@ -9,16 +9,23 @@ import asyncio
 import os
 import warnings
 import weakref
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
-from ._client import BaseRedis, _Encoding
+from ._client import BaseRedis, ClientOptions, UrlOptions, _Encoding
 from ._config import Options
 from ._credentials import Supply, is_async, task_supply, thread_supply
-from ._logging import log_notices
+from ._iterators import AsyncIterators
+from ._lock import AsyncLock as Lock
+from ._logging import log_notices, report
 from ._pipeline import AsyncPipeline as Pipeline
 from ._respass import CommandBuffer, Core, Failure, Link, LoopPort, Token
+from ._scripts import AsyncScript
 from ._socket import keep_alive, reason
+from ._typed import AsyncCommands, T
 from .exceptions import EventLoopError
+
+__all__ = ["Lock", "Pipeline", "Redis"]
 
 #: One read.
 BUFFER_LEN = 256 * 1024
@@ -61,6 +68,7 @@ class _LoopDriver:
         self, core: Core, options: Options, credential: Any, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.core, self.loop = core, loop
+        self.on_notice = options.on_notice
         self.buffer = bytearray(BUFFER_LEN)
         self.protocol: _Protocol | None = None
         self._connecting: set[asyncio.Task[None]] = set()
@@ -83,7 +91,9 @@ class _LoopDriver:
     def attend(self, has_actions: bool, delay: float | None) -> None:
         """The core wants something done, or a timer set."""
         if has_actions:
-            log_notices(self.core)
+            notices = log_notices(self.core)
+            if notices and self.on_notice is not None:
+                self.loop.call_soon(report, notices, self.on_notice)
             actions = self.core.actions()
             for kind, *rest in actions:
                 self._act(kind, *rest)
@@ -197,11 +207,98 @@ def _timeout(reference: weakref.ref[_LoopDriver]) -> None:
         driver.timeout()
 
 
-class Redis(BaseRedis):
+class _Finished:
+    """An awaitable whose value a function finishes. The command runs whether it is awaited or not."""
+
+    __slots__ = ("_function", "_future")
+
+    def __init__(self, future: Any, function: Callable[[Any], Any]) -> None:
+        self._future, self._function = future, function
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._function((yield from self._future.__await__()))
+
+
+class Redis(BaseRedis[T], AsyncCommands[T], AsyncIterators[T]):
     """A Redis client for one event loop: that which runs when the first command is given.
 
     Any number of tasks may share one object; all of them share one connection.
     """
+
+    _make_lock = Lock
+    _make_script = AsyncScript
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Redis[bytes],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: Literal[False] = ...,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        @overload
+        def __init__(
+            self: Redis[str],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: Literal[True],
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        @overload
+        def __init__(
+            self: Redis[Any],
+            host: str = ...,
+            port: int = ...,
+            db: int = ...,
+            password: str | bytes | None = ...,
+            socket_timeout: float | None = ...,
+            socket_connect_timeout: float | None = ...,
+            *,
+            decode_responses: bool = ...,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[False] = False, **kwargs: Unpack[UrlOptions]
+    ) -> Redis[bytes]: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[True], **kwargs: Unpack[UrlOptions]
+    ) -> Redis[str]: ...
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: bool = False, **kwargs: Unpack[UrlOptions]
+    ) -> Redis[Any]: ...
+
+    @classmethod
+    def from_url(cls, url: str, **kwargs: Any) -> Any:
+        """A client for `redis://` or `rediss://`; options in the URL go before `kwargs`."""
+        return cls._from_url(url, kwargs)
+
+    def _call_then(self, function: Callable[[Any], Any], shape: int, *arguments: Any) -> Any:
+        return _Finished(self._call(shape, *arguments), function)
 
     def _start(self, options: Options, credential: Any, background: bool) -> None:
         self._core = Core(options, os.urandom(32))
@@ -229,13 +326,13 @@ class Redis(BaseRedis):
         self._driver  # noqa: B018  binds the client to its loop
         return self._call(shape, *arguments)
 
-    async def __aenter__(self) -> Redis:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
         await self.aclose()
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, Self]:
         yield from ()
         return self
 

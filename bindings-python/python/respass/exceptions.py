@@ -139,6 +139,19 @@ class EventLoopError(RedisError, RuntimeError):
     """An asyncio client was used on another event loop than its own, or on none."""
 
 
+class LockError(RedisError, ValueError):
+    """A lock was not acquired, or not released."""
+
+    def __init__(self, message: str | None = None, lock_name: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.lock_name = lock_name
+
+
+class LockNotOwnedError(LockError):
+    """The lock is not held any more, or by another."""
+
+
 #: The one table of codes. The numbers are the core's and never change.
 BY_CODE: dict[int, type[RedisError]] = {
     100: ConnectionError,

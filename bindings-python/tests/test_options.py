@@ -1,0 +1,171 @@
+"""Options of redis-py, notices, and log lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+from typing import Any
+
+import pytest
+import redis
+import respass
+from conftest import Emulator, Server
+from respass._compatibility import NOT_NEEDED, REFUSED
+
+
+def test_every_option_of_redis_py_is_taken_or_refused_with_a_reason() -> None:
+    ours = set(inspect.signature(respass.Redis.__init__).parameters) | {"ssl_min_version"}
+    theirs = set(inspect.signature(redis.Redis.__init__).parameters)
+    theirs |= set(inspect.signature(redis.asyncio.Redis.__init__).parameters)
+    assert theirs - ours - NOT_NEEDED.keys() - REFUSED.keys() == set()
+    assert not NOT_NEEDED.keys() & REFUSED.keys() and not ours & (NOT_NEEDED.keys() | REFUSED.keys())
+
+
+def test_typical_options_of_redis_py_work(server: Server) -> None:
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    with respass.Redis(
+        host="localhost",
+        port=server.port,
+        db=0,
+        password=None,
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        socket_keepalive_options={},
+        retry=Retry(ExponentialBackoff(), 3),
+        retry_on_error=[redis.ConnectionError],
+        retry_on_timeout=True,
+        health_check_interval=30,
+        max_connections=50,
+        single_connection_client=False,
+        decode_responses=True,
+        protocol=3,
+        legacy_responses=True,
+        connection_pool=None,
+        unix_socket_path=None,
+        credential_provider=None,
+        client_name="app",
+        lib_name="redis-py",
+    ) as r:
+        assert r.ping() and r.client_getname() == "app"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"connection_pool": object()}, "there is no pool"),
+        ({"credential_provider": object()}, "give credential="),
+        ({"unix_socket_path": "/tmp/redis.sock"}, "give host and port"),
+        ({"cache_config": object()}, "client-side cache"),
+        ({"ssl_validate_ocsp": True}, "OCSP"),
+        ({"ssl_min_version": 0x0304}, "TLS 1.2"),
+        ({"legacy_responses": False}, "default shapes"),
+        ({"protocol": 4}, "2 or 3"),
+        ({"ssl": True, "ssl_cert_reqs": "none"}, "verification"),
+    ],
+)
+def test_options_that_cannot_be_had_are_refused_and_say_what_to_do(
+    options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(respass.ConfigurationError, match=says):
+        respass.Redis(**options)
+
+
+def test_options_that_nobody_knows_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hots'"):
+        respass.Redis(hots="localhost")  # type: ignore[call-overload]
+
+
+def test_urls_take_the_query_of_redis_py(server: Server) -> None:
+    url = f"redis://localhost:{server.port}/2?socket_timeout=3&health_check_interval=10&max_connections=9"
+    url += "&protocol=3&socket_keepalive=True&retry_on_timeout=no&client_name=u&decode_responses=True"
+    with respass.Redis.from_url(url, db=7) as r:
+        assert r.client_info()["db"] == 2 and r.client_getname() == "u" and r.echo("x") == "x"
+    with pytest.raises(respass.ConfigurationError, match="Unix sockets"):
+        respass.from_url("unix:///tmp/redis.sock")
+    with pytest.raises(respass.ConfigurationError, match="'nonsense' is not known"):
+        respass.from_url("redis://localhost?nonsense=1")
+    with pytest.raises(respass.ConfigurationError, match="wrong kind"):
+        respass.from_url("redis://localhost?max_connections=many")
+
+
+def test_notices_come_as_objects_and_as_log_lines(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    notices: list[respass.Notice] = []
+    with (
+        caplog.at_level(logging.DEBUG, "respass"),
+        respass.Redis(port=server.port, on_notice=notices.append) as r,
+    ):
+        r.ping()
+        assert [notice.name for notice in notices] == ["ready"]
+        server.kill_clients()
+        with contextlib.suppress(respass.ConnectionError):
+            r.ping()
+        r.ping()
+    assert [notice.name for notice in notices[:3]] == ["ready", "connection-lost", "ready"]
+    assert notices[0].severity == "debug" and notices[1].severity == "info" and notices[1].text
+    assert notices[0].connection != notices[2].connection
+    assert {record.name for record in caplog.records} == {"respass.connection"}
+    with pytest.raises(AttributeError):
+        notices[0].name = "other"  # type: ignore[misc]
+
+
+def test_a_callback_may_use_the_client_and_may_fail(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[Any] = []
+
+    def on_notice(notice: respass.Notice) -> None:
+        answers.append(r.echo(notice.name))
+        raise ValueError("in the callback")
+
+    with respass.Redis(port=server.port, on_notice=on_notice) as r:
+        done = threading.Thread(target=r.ping, daemon=True)
+        done.start()
+        done.join(10)
+        assert not done.is_alive() and answers == [b"ready"]
+        assert "in the callback" in caplog.text and r.ping()
+
+
+def test_asyncio_notices_may_use_the_client(server: Server) -> None:
+    async def run() -> None:
+        loop, answers = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+        def on_notice(notice: respass.Notice) -> None:
+            loop.create_task(answer(notice))
+
+        async def answer(notice: respass.Notice) -> None:
+            answers.put_nowait(await r.echo(notice.name))
+
+        async with respass.asyncio.Redis(port=server.port, on_notice=on_notice) as r:
+            await r.ping()
+            assert await answers.get() == b"ready"
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_no_notice_holds_a_token(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    notices: list[respass.Notice] = []
+    tokens: list[str] = []
+    renewed = threading.Event()
+
+    def fetch() -> tuple[str, float]:
+        given = emulator.token(ttl=5)
+        tokens.append(given["access_token"])
+        return given["access_token"], float(given["expires_on"])
+
+    def on_notice(notice: respass.Notice) -> None:
+        notices.append(notice)
+        if notice.name == "reauthenticated":
+            renewed.set()
+
+    with (
+        caplog.at_level(logging.DEBUG, "respass"),
+        respass.Redis(**emulator.options(), credential=fetch, on_notice=on_notice) as r,
+    ):
+        assert r.ping() and renewed.wait(20) and r.ping()
+    assert "respass.auth" in {record.name for record in caplog.records}
+    shown = caplog.text + repr(notices)
+    assert len(tokens) > 1 and not any(token in shown for token in tokens)
