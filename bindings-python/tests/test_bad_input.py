@@ -83,7 +83,9 @@ def test_a_certificate_for_another_name_is_refused(outcomes: Commands, long: Emu
 def test_a_certificate_of_an_unknown_authority_is_refused(outcomes: Commands, tls_server: Server) -> None:
     with within(0.5):
         found = outcomes(1, port=tls_server.port, ssl=True, socket_timeout=0.5)
-    assert the_error(found, respass.ConnectionError, "authority", "not among the trusted").outcome == "not_sent"
+    assert (
+        the_error(found, respass.ConnectionError, "authority", "not among the trusted").outcome == "not_sent"
+    )
 
 
 def both_at_once(**options: Any) -> list[list[Any]]:
@@ -199,7 +201,18 @@ def test_the_client_id_given_as_the_user_name_is_recognised(outcomes: Commands, 
         (RuntimeError("the vault is locked"), ["RuntimeError", "the vault is locked"]),
         (KeyError("resource"), ["KeyError"]),
     ],
-    ids=["opaque", "too long", "line break", "empty", "None", "int", "bytes", "odd expiry", "raises", "raises a KeyError"],
+    ids=[
+        "opaque",
+        "too long",
+        "line break",
+        "empty",
+        "None",
+        "int",
+        "bytes",
+        "odd expiry",
+        "raises",
+        "raises a KeyError",
+    ],
 )
 def test_an_answer_that_is_no_token_is_refused_before_anything_is_sent(
     outcomes: Commands, long: Emulator, answer: Any, words: list[str]
@@ -257,11 +270,17 @@ GARBAGE = [
     ("a string of 2147483647", answering(b"ECHO", b"$2147483647\r\nabc"), 203),
     ("an endless line", answering(b"ECHO", b"+" + b"x" * 100_000), 203),
     ("the end in mid-reply", answering(b"ECHO", b"$1000\r\nabc", then_close=True), 201),
-    ("a reset in mid-reply", lambda sock: (reset(sock), answering(b"ECHO", b"$1000\r\nabc", True)(sock))[1], 201),
+    (
+        "a reset in mid-reply",
+        lambda sock: (reset(sock), answering(b"ECHO", b"$1000\r\nabc", True)(sock))[1],
+        201,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("script", "code"), [case[1:] for case in GARBAGE], ids=[case[0] for case in GARBAGE])
+@pytest.mark.parametrize(
+    ("script", "code"), [case[1:] for case in GARBAGE], ids=[case[0] for case in GARBAGE]
+)
 def test_what_no_server_should_send_costs_one_command_and_the_next_works(
     outcomes: Commands, script: Any, code: int
 ) -> None:
@@ -302,7 +321,9 @@ class Unprintable:
         raise RuntimeError("no")
 
 
-@pytest.mark.parametrize("value", [None, True, [1], {"a": 1}, object(), Unprintable(), 1j, ("x",)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "value", [None, True, [1], {"a": 1}, object(), Unprintable(), 1j, ("x",)], ids=lambda v: type(v).__name__
+)
 def test_values_of_the_wrong_type_are_refused_and_the_client_goes_on(server: Server, value: Any) -> None:
     with respass.Redis(port=server.port) as r:
         with pytest.raises(respass.DataError, match=type(value).__name__):
@@ -356,7 +377,9 @@ def test_text_that_is_no_utf8_is_refused_or_reported(server: Server) -> None:
     ],
     ids=str,
 )
-def test_options_that_cannot_work_are_refused_when_the_client_is_made(options: dict[str, Any], words: list[str]) -> None:
+def test_options_that_cannot_work_are_refused_when_the_client_is_made(
+    options: dict[str, Any], words: list[str]
+) -> None:
     for kind in (respass.Redis, respass.asyncio.Redis):
         with pytest.raises(respass.ConfigurationError) as caught:
             kind(**options)

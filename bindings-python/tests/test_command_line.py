@@ -25,7 +25,17 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_the_emulator_starts_and_ends_with_its_starter(emulator_path: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "respass", "emulator", "--port", "0", "--identity-port", "0", "--stdin-lifeline"],
+        [
+            sys.executable,
+            "-m",
+            "respass",
+            "emulator",
+            "--port",
+            "0",
+            "--identity-port",
+            "0",
+            "--stdin-lifeline",
+        ],
         env={**os.environ, "RESPASS_EMULATOR": emulator_path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -51,7 +61,9 @@ def test_the_emulator_starts_and_ends_with_its_starter(emulator_path: str) -> No
 def test_where_there_is_no_emulator_the_way_to_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(__main__, "emulator_candidates", lambda: iter([str(tmp_path / "none"), str(tmp_path)]))
+    monkeypatch.setattr(
+        __main__, "emulator_candidates", lambda: iter([str(tmp_path / "none"), str(tmp_path)])
+    )
     assert __main__.emulator([]) == 2
     assert "pip install respass-emulator" in capsys.readouterr().err
 

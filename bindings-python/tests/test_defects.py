@@ -81,7 +81,9 @@ def test_however_a_client_is_made_its_live_connections_are_re_authenticated(emul
     assert emulator.admin("/stats")["closed_at_expiry"] == 0
 
 
-@pytest.mark.parametrize("error", [OSError, ClientAuthenticationError, KeyError], ids=lambda error: error.__name__)
+@pytest.mark.parametrize(
+    "error", [OSError, ClientAuthenticationError, KeyError], ids=lambda error: error.__name__
+)
 def test_renewal_survives_a_failing_source(emulator: Emulator, error: type[Exception]) -> None:
     """Whatever it raises, and however often: here the first three renewals."""
     credential = Outages(emulator, 2, 3, error=error)
@@ -138,7 +140,9 @@ def test_two_clients_on_one_credential_are_both_renewed_and_share_its_tokens(emu
         assert credential.calls <= max(counts) + 2
 
 
-def test_a_token_request_that_hangs_disturbs_no_live_connection(emulator_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_request_that_hangs_disturbs_no_live_connection(
+    emulator_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And ends with the wait for it: another question takes its place."""
     release = threading.Event()
     with run_emulator(emulator_path, 20, monkeypatch) as emulator:
@@ -162,6 +166,7 @@ def test_a_token_request_that_hangs_disturbs_no_live_connection(emulator_path: s
 
 def test_every_waiter_settles_when_the_first_token_fails(emulator: Emulator) -> None:
     """Two connections start at once, and the first answer of their credential is an error."""
+
     async def main() -> None:
         credential = Outages(emulator, 1)
         async with (
@@ -273,7 +278,9 @@ with respass.Redis(port=1, socket_timeout=0.2) as r:
     assert free_of_output([sys.executable, "-c", program])
 
 
-def test_a_certificate_for_another_name_ends_the_connection_before_the_token_leaves(emulator: Emulator) -> None:
+def test_a_certificate_for_another_name_ends_the_connection_before_the_token_leaves(
+    emulator: Emulator,
+) -> None:
     options = {**emulator.options(), "host": "127.0.0.1", "socket_timeout": 0.5}
     with respass.Redis(**options, credential=lambda: fetch(emulator)) as r:
         with pytest.raises(respass.ConnectionError, match="not valid for name"):

@@ -42,7 +42,10 @@ def emulator(arguments: list[str]) -> int:
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             break
     else:
-        print(f"{_NAME} is not here: pip install {_NAME}, or set RESPASS_EMULATOR to the program", file=sys.stderr)
+        print(
+            f"{_NAME} is not here: pip install {_NAME}, or set RESPASS_EMULATOR to the program",
+            file=sys.stderr,
+        )
         return 2
     if sys.platform == "win32":
         return subprocess.call([candidate, *arguments])
