@@ -1,7 +1,13 @@
-//! The admin endpoint: statistics, odd tokens, faults. For tests and demos, without any protection.
+//! The admin endpoint: statistics, odd tokens, assignments, faults. For tests and demos, without any
+//! protection.
+//!
+//! `GET /stats`; `POST /token`, `GET /tokens` and `POST /assertion`; `POST /assignment` with
+//! `{"oid", "policy"}`, where the policy is a name, an ACL string, or null for none; `POST /fault` with
+//! `{"kind"}` and what the kind needs. `GET /fault` lists the kinds.
+
+mod kinds;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -11,18 +17,22 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::census::Census;
-use crate::fault::{Faults, IdentityBody, IdentityStatus, IdentityToken, Uses};
+use self::kinds::{Change, FaultOrder, KINDS};
+use crate::access::Access;
+use crate::census::{Cause, Census};
+use crate::fault::Faults;
 use crate::front::Front;
-use crate::identity::{self, AssertionOrder, Workload};
+use crate::front::live::Strike;
+use crate::identity::{AssertionOrder, Workload};
 use crate::token::{Order, Tenant};
 
 #[derive(Clone)]
 struct Admin {
     tenant: Arc<Tenant>,
     workload: Arc<Workload>,
+    access: Arc<Access>,
     census: Arc<Census>,
     faults: Arc<Faults>,
     front: Arc<Front>,
@@ -31,6 +41,7 @@ struct Admin {
 pub(crate) fn router(
     tenant: &Arc<Tenant>,
     workload: &Arc<Workload>,
+    access: &Arc<Access>,
     census: &Arc<Census>,
     faults: &Arc<Faults>,
     front: &Arc<Front>,
@@ -38,6 +49,7 @@ pub(crate) fn router(
     let admin = Admin {
         tenant: Arc::clone(tenant),
         workload: Arc::clone(workload),
+        access: Arc::clone(access),
         census: Arc::clone(census),
         faults: Arc::clone(faults),
         front: Arc::clone(front),
@@ -47,7 +59,8 @@ pub(crate) fn router(
         .route("/token", post(token))
         .route("/tokens", get(tokens))
         .route("/assertion", post(assertion))
-        .route("/fault", post(fault))
+        .route("/assignment", post(assignment))
+        .route("/fault", get(kinds).post(fault))
         .with_state(admin)
 }
 
@@ -89,112 +102,58 @@ fn read_order<T: serde::de::DeserializeOwned>(body: &[u8]) -> serde_json::Result
     serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
 }
 
-/// The body of `POST /fault`; which of the others a kind needs is in [`fault`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FaultOrder {
-    kind: String,
-    seconds: Option<f64>,
-    count: Option<u64>,
-    status: Option<u16>,
-    /// Value of Retry-After, in seconds.
-    retry_after: Option<u64>,
-    body: Option<IdentityBody>,
-    /// Number of an AADSTS error.
-    code: Option<u32>,
+struct AssignmentOrder {
+    oid: String,
+    policy: Option<String>,
 }
 
-const KINDS: [&str; 9] = [
-    "close-all",
-    "auth-delay",
-    "auth-fail",
-    "identity-status",
-    "identity-delay",
-    "identity-token",
-    "identity-body",
-    "identity-error",
-    "clear",
-];
-
-const IDENTITY_STATUSES: [u16; 5] = [404, 410, 429, 500, 503];
-
-async fn fault(State(admin): State<Admin>, body: Bytes) -> Response {
-    let order = match serde_json::from_slice::<Map<String, Value>>(&body) {
-        Ok(order) if order.get("kind").is_some_and(|kind| kind == "identity-token") => {
-            return identity_token(&admin, order);
-        }
-        Ok(order) => serde_json::from_value::<FaultOrder>(Value::Object(order)),
-        Err(error) => Err(error),
-    };
-    let order = match order {
+async fn assignment(State(admin): State<Admin>, body: Bytes) -> Response {
+    let order: AssignmentOrder = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => return refuse(&error.to_string()),
     };
-    let delay = order.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    match order.kind.as_str() {
-        "close-all" => admin.front.close_all(),
-        "clear" => admin.faults.clear(),
-        "auth-fail" => admin.faults.set_auth_fail(Uses::new(order.count)),
-        "auth-delay" | "identity-delay" => {
-            let Some(delay) = delay else {
-                return refuse("seconds (a number from 0 on) is missing");
-            };
-            if order.kind == "auth-delay" {
-                admin.faults.set_auth_delay(delay);
-            } else {
-                admin.faults.set_identity_delay(delay);
-            }
-        }
-        "identity-status" => {
-            let Some(status) = order.status.filter(|status| IDENTITY_STATUSES.contains(status)) else {
-                return refuse("status is one of 404, 410, 429, 500, 503");
-            };
-            let fault = IdentityStatus { status, retry_after_s: order.retry_after };
-            admin.faults.set_identity_status(fault, Uses::new(order.count));
-        }
-        "identity-body" => {
-            let Some(body) = order.body else {
-                return refuse("body is one of no-token, malformed");
-            };
-            admin.faults.set_identity_body(body, Uses::new(order.count));
-        }
-        "identity-error" => {
-            let Some(code) = order.code.filter(|code| identity::knows_error(*code)) else {
-                return refuse("code is the number of an AADSTS error that is emulated");
-            };
-            admin.faults.set_identity_error(code, Uses::new(order.count));
-        }
-        _ => return refuse("unknown kind"),
+    if order.policy.is_none() {
+        admin.front.live.strike_user(&order.oid, Strike::Close(Cause::AssignmentRevoked));
     }
-    Json(json!({ "ok": true })).into_response()
+    answer(admin.access.assign(&order.oid, order.policy.as_deref()).await)
 }
 
-/// What of an `identity-token` order is not of the token itself.
-#[derive(Deserialize)]
-struct TokenFaultOrder {
-    count: Option<u64>,
-    /// Seconds.
-    #[serde(default)]
-    expires_off_by: i64,
+async fn kinds() -> Response {
+    Json(&KINDS).into_response()
 }
 
-/// The endpoints shall give out tokens with the overrides of `POST /token`.
-fn identity_token(admin: &Admin, mut order: Map<String, Value>) -> Response {
-    order.remove("kind");
-    let own = ["count", "expires_off_by"];
-    let own: Map<String, Value> = own.iter().filter_map(|key| order.remove_entry(*key)).collect();
-    let parsed = serde_json::from_value::<TokenFaultOrder>(Value::Object(own))
-        .and_then(|own| Ok((own, serde_json::from_value::<Order>(Value::Object(order))?)));
-    match parsed {
-        Ok((own, order)) => {
-            let token = IdentityToken { order, expires_off_by_s: own.expires_off_by };
-            admin.faults.set_identity_token(token, Uses::new(own.count));
-            Json(json!({ "ok": true })).into_response()
+async fn fault(State(admin): State<Admin>, body: Bytes) -> Response {
+    let order = match FaultOrder::read(&body) {
+        Ok(order) => order,
+        Err(error) => return refuse(&error),
+    };
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == order.kind) else {
+        return refuse("unknown kind");
+    };
+    let outcome = match (kind.switch)(&admin, &order) {
+        Ok(Change::None) => Ok(()),
+        Ok(Change::Revoke(oid)) => admin.access.revoke(&oid).await,
+        Ok(Change::DisableKeys) => {
+            admin.access.disable_keys();
+            admin.front.live.strike(None, Strike::Close(Cause::KeysDisabled));
+            Ok(())
         }
-        Err(error) => refuse(&error.to_string()),
+        Ok(Change::Restore) => admin.access.restore().await,
+        Err(message) => Err(message),
+    };
+    answer(outcome)
+}
+
+fn answer(outcome: Result<(), String>) -> Response {
+    match outcome {
+        Ok(()) => Json(json!({ "ok": true })).into_response(),
+        Err(message) => refuse(&message),
     }
 }
 
 fn refuse(message: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({ "error": message, "kinds": KINDS }))).into_response()
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": message, "kinds": kinds }))).into_response()
 }

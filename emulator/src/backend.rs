@@ -1,44 +1,54 @@
 //! The redis-server process behind the front.
 //!
 //! It listens on a unix socket in the private directory, keeps nothing on disk, and knows one user for each
-//! object id with an assignment, with a password that only the front knows. Its default user is off, so that
-//! everything before a login is answered by redis itself. It loses the commands that Azure Managed Redis does
-//! not have.
+//! object id with an assignment, all with one password that only the emulator knows. Its default user is off
+//! (or has that password too), so that everything before a login is answered by redis itself. It loses the
+//! commands that the emulated Redis does not have.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use redis_protocol::resp2::decode::decode;
+use redis_protocol::resp2::types::OwnedFrame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use crate::dialect::Dialect;
 use crate::random;
 
 /// One redis-server; it ends when this is dropped.
 pub(crate) struct Backend {
+    pub(crate) dialect: Dialect,
     child: Child,
     pid: u32,
     pub(crate) socket: PathBuf,
-    /// The password of the user that stands for the object id.
+    /// The password of all users.
     pub(crate) password: String,
     log: PathBuf,
 }
 
 impl Backend {
-    /// Starts a server for one assigned `oid` and waits until it listens.
-    pub(crate) async fn start(directory: &Path, oid: &str) -> Result<Backend, String> {
+    /// Starts a server and waits until it listens.
+    pub(crate) async fn start(directory: &Path, dialect: Dialect) -> Result<Backend, String> {
         let password = random::secret();
         let (socket, log, config) =
             (directory.join("redis.sock"), directory.join("redis.log"), directory.join("redis.conf"));
-        std::fs::write(&config, configuration(directory, &socket, &log, oid, &password))
+        std::fs::write(&config, configuration(directory, &socket, &log, dialect, &password))
             .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
         let child = spawn(&config)?;
         let pid = child.id().ok_or("redis-server ended at once")?;
-        let mut backend = Backend { child, pid, socket, password, log };
+        let mut backend = Backend { dialect, child, pid, socket, password, log };
         backend.wait_until_listening().await?;
         Ok(backend)
+    }
+
+    /// Changes the server's users.
+    pub(crate) fn control(&self) -> Control {
+        Control { socket: self.socket.clone(), password: self.password.clone() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -107,7 +117,7 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-fn configuration(directory: &Path, socket: &Path, log: &Path, oid: &str, password: &str) -> String {
+fn configuration(directory: &Path, socket: &Path, log: &Path, dialect: Dialect, password: &str) -> String {
     let mut lines = vec![
         "port 0".to_owned(),
         format!("unixsocket \"{}\"", socket.display()),
@@ -118,62 +128,67 @@ fn configuration(directory: &Path, socket: &Path, log: &Path, oid: &str, passwor
         "daemonize no".to_owned(),
         "save \"\"".to_owned(),
         "appendonly no".to_owned(),
-        // Azure Managed Redis has database 0 only.
-        "databases 1".to_owned(),
+        format!("databases {}", dialect.database_count()),
         "user default off".to_owned(),
-        format!("user {oid} on >{password} ~* &* +@all {}", REFUSED_SUBCOMMANDS.join(" ")),
+        format!("user {CONTROL_USER} on >{password} +acl"),
     ];
-    lines.extend(REFUSED_COMMANDS.iter().map(|command| format!("rename-command {command} \"\"")));
+    lines.extend(dialect.missing_commands().iter().map(|command| format!("rename-command {command} \"\"")));
     lines.join("\n") + "\n"
 }
 
-/// Commands that Redis Software or Azure Managed Redis refuse as unknown; renaming to nothing gives the very
-/// text, `ERR unknown command 'READONLY', with args beginning with: `. MONITOR is on the list because the
-/// front cannot tell its stream from replies.
-const REFUSED_COMMANDS: &[&str] = &[
-    "asking",
-    "bgrewriteaof",
-    "bgsave",
-    "debug",
-    "failover",
-    "lastsave",
-    "latency",
-    "migrate",
-    "monitor",
-    "move",
-    "psync",
-    "readonly",
-    "readwrite",
-    "replconf",
-    "replicaof",
-    "reset",
-    "role",
-    "save",
-    "shutdown",
-    "slaveof",
-    "swapdb",
-    "sync",
-];
+/// The emulator's own way to the server. Each order has a connection of its own: they are rare.
+pub(crate) struct Control {
+    socket: PathBuf,
+    password: String,
+}
 
-/// The same for subcommands, which can only be refused by right. CLIENT REPLY is on the list because a
-/// command without a reply cannot be counted.
-const REFUSED_SUBCOMMANDS: &[&str] = &[
-    "-acl|setuser",
-    "-acl|deluser",
-    "-acl|genpass",
-    "-acl|load",
-    "-acl|save",
-    "-acl|log",
-    "-client|reply",
-    "-client|pause",
-    "-client|unpause",
-    "-client|no-evict",
-    "-client|getredir",
-    "-config|resetstat",
-    "-config|rewrite",
-    "-memory|doctor",
-    "-memory|stats",
-    "-memory|purge",
-    "-memory|malloc-stats",
-    "-script|debug",
-];
+/// No object id, so no client can have it for a user name.
+const CONTROL_USER: &str = "emulator.control";
+
+impl Control {
+    /// Makes a user with exactly these ACL rules, or changes it in place.
+    pub(crate) async fn set_user(&self, user: &str, rules: &[String]) -> Result<(), String> {
+        let password = format!(">{}", self.password);
+        let mut command = vec!["ACL", "SETUSER", user, "reset", "on", &password];
+        command.extend(rules.iter().map(String::as_str));
+        self.order(&command).await
+    }
+
+    /// Deletes a user if there is one; the server closes its connections.
+    pub(crate) async fn delete_user(&self, user: &str) -> Result<(), String> {
+        self.order(&["ACL", "DELUSER", user]).await
+    }
+
+    async fn order(&self, command: &[&str]) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("redis-server cannot be reached: {error}");
+        let mut stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
+        let login = encode(&["AUTH", CONTROL_USER, &self.password]);
+        let orders = [login, encode(command)].concat();
+        stream.write_all(orders.as_bytes()).await.map_err(failed)?;
+        let mut received = Vec::new();
+        for _ in 0..2 {
+            match read_reply(&mut stream, &mut received).await.map_err(failed)? {
+                OwnedFrame::Error(error) => return Err(error),
+                _ => continue,
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read_reply(stream: &mut UnixStream, received: &mut Vec<u8>) -> std::io::Result<OwnedFrame> {
+    loop {
+        if let Some((frame, len)) = decode(received).map_err(|_| ErrorKind::InvalidData)? {
+            received.drain(..len);
+            return Ok(frame);
+        }
+        if stream.read_buf(received).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn encode(command: &[&str]) -> String {
+    let arguments = command.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", command.len(), arguments.collect::<String>())
+}

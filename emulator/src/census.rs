@@ -27,6 +27,7 @@ pub(crate) struct Counts {
     connections: Vec<Connection>,
     connections_accepted: u64,
     closed_at_expiry: u64,
+    closed: BTreeMap<Cause, u64>,
     /// Ordinary commands answered, by the object id that the connection was logged in with.
     commands: BTreeMap<String, u64>,
     tokens_issued: u64,
@@ -43,6 +44,29 @@ pub(crate) struct Counts {
     servers: Vec<Server>,
 }
 
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cause {
+    /// The client closed it.
+    Client,
+    /// redis-server closed it.
+    Server,
+    /// Its token expired.
+    Expired,
+    /// It was silent for too long.
+    Idle,
+    /// It was closed before TLS.
+    BeforeTls,
+    CloseAll,
+    KeysDisabled,
+    AssignmentRevoked,
+    /// A fault cut a reply.
+    Truncated,
+    /// redis-protocol cannot read what the server sent.
+    Unreadable,
+}
+
 #[derive(Clone, Serialize)]
 struct Second {
     /// Seconds since 1970.
@@ -54,8 +78,9 @@ struct Second {
 struct Connection {
     id: u64,
     oid: Option<String>,
-    /// Seconds since 1970.
+    /// Seconds since 1970; null for an access key.
     token_exp: Option<i64>,
+    /// main, subscriptions, blocking or transactions.
     lane: &'static str,
     logged_in: bool,
     /// Logins accepted.
@@ -95,10 +120,24 @@ impl Census {
         id
     }
 
-    pub(crate) fn disconnected(&self, id: u64, at_expiry: bool) {
+    pub(crate) fn disconnected(&self, id: u64, cause: Cause) {
+        self.counts().connections.retain(|connection| connection.id != id);
+        self.closed(cause);
+    }
+
+    /// A connection ended, perhaps before it counted as one.
+    pub(crate) fn closed(&self, cause: Cause) {
         let mut counts = self.counts();
-        counts.connections.retain(|connection| connection.id != id);
-        counts.closed_at_expiry += u64::from(at_expiry);
+        *counts.closed.entry(cause).or_default() += 1;
+        counts.closed_at_expiry += u64::from(cause == Cause::Expired);
+    }
+
+    /// What a connection is used for, as its commands show.
+    pub(crate) fn in_lane(&self, id: u64, lane: &'static str) {
+        let mut counts = self.counts();
+        if let Some(connection) = counts.connections.iter_mut().find(|connection| connection.id == id) {
+            connection.lane = lane;
+        }
     }
 
     /// A login arrived on a connection whose handshake named `host`.
@@ -127,7 +166,7 @@ impl Census {
         connection.logged_in = true;
         connection.auth_count += 1;
         connection.oid = Some(grant.oid.clone());
-        connection.token_exp = Some(grant.expires_at);
+        connection.token_exp = grant.expires_at;
         counts.reauth_total += u64::from(again);
     }
 

@@ -1,23 +1,25 @@
 //! Faults that an admin has switched on. What each one does is in the front and in the identity endpoint;
 //! closing connections is not a state and is not kept here.
 
+mod cache;
+
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub(crate) use self::cache::{AUTH_FAIL_AFTER, CacheFaults, ExpiryClose, ExpiryMode, HelloShape, Tls};
 use crate::token::Order;
 
 /// The faults in force. All off by default.
 #[derive(Default)]
 pub(crate) struct Faults {
     state: Mutex<State>,
+    cache: Mutex<CacheFaults>,
 }
 
 #[derive(Default)]
 struct State {
-    auth_delay: Duration,
-    auth_fail: Uses,
     identity_delay: Duration,
     identity_status: Option<(IdentityStatus, Uses)>,
     identity_token: Option<(IdentityToken, Uses)>,
@@ -62,12 +64,9 @@ pub(crate) enum IdentityBody {
 }
 
 impl Faults {
-    pub(crate) fn set_auth_delay(&self, delay: Duration) {
-        self.state().auth_delay = delay;
-    }
-
-    pub(crate) fn set_auth_fail(&self, uses: Uses) {
-        self.state().auth_fail = uses;
+    /// Those of the cache.
+    pub(crate) fn cache(&self) -> MutexGuard<'_, CacheFaults> {
+        self.cache.lock().expect("nothing panics with this lock held")
     }
 
     pub(crate) fn set_identity_delay(&self, delay: Duration) {
@@ -92,16 +91,7 @@ impl Faults {
 
     pub(crate) fn clear(&self) {
         *self.state() = State::default();
-    }
-
-    /// How long the check of a token takes.
-    pub(crate) fn auth_delay(&self) -> Duration {
-        self.state().auth_delay
-    }
-
-    /// Whether this login is refused whatever its token is worth; uses the fault up.
-    pub(crate) fn take_auth_fail(&self) -> bool {
-        self.state().auth_fail.take()
+        *self.cache() = CacheFaults::default();
     }
 
     pub(crate) fn identity_delay(&self) -> Duration {
@@ -153,7 +143,8 @@ impl Uses {
         !matches!(self, Uses::Spent | Uses::Left(0))
     }
 
-    fn take(&mut self) -> bool {
+    /// Whether the fault strikes; uses it up.
+    pub(crate) fn take(&mut self) -> bool {
         match *self {
             Uses::Spent | Uses::Left(0) => false,
             Uses::Left(count) => {

@@ -1,4 +1,4 @@
-//! Azure Managed Redis with Microsoft Entra ID, on this machine.
+//! Azure Managed Redis and Azure Cache for Redis with Microsoft Entra ID, on this machine.
 //!
 //! What it emulates, with a real `redis-server` behind it:
 //!
@@ -7,18 +7,23 @@
 //!   object id and assignment of the token are checked, and every mistake has the one text that Azure has for
 //!   all of them;
 //! - token expiry: a connection is closed, without a word, when the token of its last good login expires;
-//! - commands that Azure Managed Redis does not have (`READONLY`, `RESET`, `ROLE` and so on);
+//! - commands that Azure Managed Redis does not have (`READONLY`, `RESET`, `ROLE` and so on), and CROSSSLOT
+//!   where a proxy spreads keys over shards (`amr-enterprise`);
+//! - Redis 6.0 as Azure Cache for Redis has it (`acr-single`): its commands, error texts and ACL categories;
+//! - access policies, changed at run time, and the access key;
 //! - the managed-identity endpoints of App Service and of virtual machines (IMDS), with fresh tokens or the
 //!   platform's token cache;
 //! - Microsoft Entra ID's token endpoint for client secrets, certificates and federated (workload) identities;
 //! - an admin endpoint with statistics, odd tokens and faults.
 //!
-//! What it does not emulate: cluster policies and Azure Cache for Redis (later work; the profiles are known
-//! by name and refused), access keys, maintenance notices, Azure's connection and size limits. `MONITOR`,
-//! `CLIENT REPLY`, inline commands and subscribing inside MULTI are refused or unsupported, because the front
-//! counts replies; verbatim strings in formats other than `txt` and `mkd` end the connection. Refused
-//! subcommands give redis 7.0's NOPERM text. Nobody measured Azure's own delay between a token's expiry and
-//! the close; here it is none.
+//! What it does not emulate: clusters (the profiles are known by name and refused), maintenance notices,
+//! Azure's connection and size limits. `MONITOR`, `CLIENT REPLY`, inline commands and subscribing inside
+//! MULTI are refused or unsupported, because the front counts replies; verbatim strings in formats other
+//! than `txt` and `mkd` end the connection. Nobody measured Azure's own delay between a token's expiry and
+//! the close; here it is none, unless a fault sets one. Nobody has published how a proxy treats transactions
+//! over several slots; here it refuses the first command that leaves the slot. COMMAND, the replies to INFO
+//! and HELLO inside MULTI, and scripts show the redis-server that runs behind all this; so does the shape of
+//! replies that later versions changed. Rights on AMR are those of that server's ACL categories.
 //!
 //! When it is ready it prints one JSON line that says where everything is. It ends on SIGTERM, on SIGINT, and
 //! with `--stdin-lifeline` when its standard input closes; its servers end with it, however it ends (on
@@ -26,16 +31,19 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod admin;
 mod backend;
 mod census;
 mod certificate;
+mod dialect;
 mod fault;
 mod front;
 mod identity;
 mod jwt;
 mod options;
 mod random;
+mod redis_6_0;
 mod token;
 
 use std::io::Write;
@@ -48,8 +56,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::{Access, Identity};
 use crate::backend::Backend;
 use crate::census::Census;
+use crate::dialect::Dialect;
 use crate::fault::Faults;
 use crate::front::Front;
 use crate::identity::{Endpoints, Workload};
@@ -101,6 +111,8 @@ struct Ready<'a> {
     url: String,
     ca_file: &'a Path,
     oid: &'a str,
+    identities: &'a [Identity],
+    access_key: Option<&'a str>,
     tenant_id: &'a str,
     client_id: &'a str,
     client_secret: &'a str,
@@ -122,8 +134,9 @@ async fn run(options: Options) -> Result<(), String> {
     let (tenant_key, workload_key) = generate_keys()?;
     let tenant = Arc::new(Tenant::new(options.token_ttl, tenant_key));
     let workload = Arc::new(Workload::new(workload_key, directory.path(), options.federated_ttl_s)?);
+    let dialect = Dialect::new(options.profile, options.cluster_refusal, options.select);
     let mut backend = tokio::select! {
-        backend = Backend::start(directory.path(), &tenant.oid) => backend?,
+        backend = Backend::start(directory.path(), dialect) => backend?,
         () = &mut end => return Ok(()),
     };
     let outcome = tokio::select! {
@@ -157,7 +170,10 @@ async fn serve(
     let chain = certificate::issue(HOST, directory)?;
     let census = Arc::new(Census::new(vec![backend.pid()]));
     let faults = Arc::new(Faults::default());
-    let front = Arc::new(Front::new(&chain, backend, tenant, &census, &faults)?);
+    let access = Access::start(backend, tenant, options.access_keys).await?;
+    let access = Arc::new(access);
+    let front = Front::new(&chain, backend, tenant, &access, &census, &faults)?;
+    let front = Arc::new(front);
     let authority = format!("https://{HOST}:{}", number(&authority_port)?);
     let authority_tls = identity::tls::Listener::new(authority_port, &chain)?;
     let identity = Endpoints::new(tenant, workload, &census, &faults, options.token_cache, authority);
@@ -171,6 +187,8 @@ async fn serve(
         url: format!("rediss://{HOST}:{port_number}"),
         ca_file: &chain.ca_file,
         oid: &tenant.oid,
+        identities: access.identities(),
+        access_key: access.access_key(),
         tenant_id: &tenant.tenant_id,
         client_id: &tenant.client_id,
         client_secret: &workload.client_secret,
@@ -184,7 +202,7 @@ async fn serve(
         admin: format!("http://127.0.0.1:{admin_number}"),
     };
     let line = serde_json::to_string(&ready).map_err(|error| error.to_string())?;
-    let admin = admin::router(tenant, workload, &census, &faults, &front);
+    let admin = admin::router(tenant, workload, &access, &census, &faults, &front);
     // A starter that does not read the line may still use the emulator at its well-known port.
     let _ = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
 

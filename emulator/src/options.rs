@@ -4,16 +4,20 @@ use std::ffi::OsString;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
+use crate::dialect::{ClusterRefusal, Select};
 use crate::random;
 
 pub(crate) const USAGE: &str = "\
 usage: respass-emulator [options]
-  --profile NAME        amr-nocluster (default; the only one yet)
-  --shards N            redis-server processes; amr-nocluster has 1
+  --profile NAME        amr-nocluster (default), amr-enterprise or acr-single
+  --shards N            shards; amr-enterprise has 2 or more (default 2), the others 1
+  --access-keys MODE    on or off (default: on for acr-single, else off)
+  --cluster-refusal X   what amr answers to CLUSTER: disabled (default), unknown or not-allowed
+  --select MODE         what amr makes of SELECT: refuse (default) or ignore
   --token-ttl S[-S]     life of a token in seconds, or the range to draw it from (default 3600)
   --federated-ttl S     life of the workload's service-account token (default 3600)
   --token-cache MODE    fresh (default): a new token at every call; cached: as the platform does
-  --port P              the cache (default 10000; 0 picks a free port)
+  --port P              the cache (default 10000, acr 6380; 0 picks a free port)
   --identity-port P     the managed-identity endpoints (default 0)
   --stdin-lifeline      end when standard input closes";
 
@@ -25,6 +29,9 @@ pub(crate) enum Request {
 
 pub(crate) struct Options {
     pub(crate) profile: Profile,
+    pub(crate) access_keys: bool,
+    pub(crate) cluster_refusal: ClusterRefusal,
+    pub(crate) select: Select,
     /// Life of the tokens of the identity endpoints.
     pub(crate) token_ttl: Ttl,
     /// Life of the service-account token of workload identity, in seconds.
@@ -63,28 +70,50 @@ impl Ttl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     AmrNocluster,
+    AmrEnterprise,
+    AcrSingle,
 }
 
 impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Profile::AmrNocluster => "amr-nocluster",
+            Profile::AmrEnterprise => "amr-enterprise",
+            Profile::AcrSingle => "acr-single",
         }
     }
 
     fn port(self) -> u16 {
         match self {
-            Profile::AmrNocluster => 10_000,
+            Profile::AmrNocluster | Profile::AmrEnterprise => 10_000,
+            Profile::AcrSingle => 6_380,
+        }
+    }
+
+    /// Access keys are off on new caches of Azure Managed Redis.
+    fn has_access_keys(self) -> bool {
+        self == Profile::AcrSingle
+    }
+
+    fn check_shards(self, shards: u32) -> Result<(), String> {
+        match self {
+            Profile::AmrEnterprise if shards >= 2 => Ok(()),
+            Profile::AmrEnterprise => {
+                Err(format!("--shards {shards}: amr-enterprise has 2 or more (one is amr-nocluster)"))
+            }
+            _ if shards == 1 => Ok(()),
+            _ => Err(format!("--shards {shards}: {} has exactly one shard", self.name())),
         }
     }
 
     fn parse(name: &str) -> Result<Profile, String> {
+        const THERE: &str = "there is: amr-nocluster, amr-enterprise, acr-single";
         match name {
             "amr-nocluster" => Ok(Profile::AmrNocluster),
-            "amr-oss" | "amr-enterprise" | "acr-cluster" | "acr-single" => {
-                Err(format!("profile {name} is not there yet; there is: amr-nocluster"))
-            }
-            _ => Err(format!("unknown profile {name:?}; there is: amr-nocluster")),
+            "amr-enterprise" => Ok(Profile::AmrEnterprise),
+            "acr-single" => Ok(Profile::AcrSingle),
+            "amr-oss" | "acr-cluster" => Err(format!("profile {name} is not there yet; {THERE}")),
+            _ => Err(format!("unknown profile {name:?}; {THERE}")),
         }
     }
 }
@@ -100,14 +129,26 @@ pub(crate) enum TokenCache {
 
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut profile, mut shards, mut port) = (Profile::AmrNocluster, 1_u32, None);
+    let (mut profile, mut shards, mut port) = (Profile::AmrNocluster, None, None);
+    let (mut access_keys, mut cluster_refusal, mut select) =
+        (None, ClusterRefusal::default(), Select::default());
     let mut token_ttl = Ttl { min_s: 3_600, max_s: 3_600 };
     let (mut federated_ttl_s, mut token_cache, mut identity_port) = (3_600, TokenCache::Fresh, 0);
     let mut stdin_lifeline = false;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Long("profile") => profile = Profile::parse(&text(&mut parser)?)?,
-            Long("shards") => shards = number(&mut parser, "--shards")?,
+            Long("shards") => shards = Some(number(&mut parser, "--shards")?),
+            Long("access-keys") => {
+                access_keys = Some(choice(&mut parser, "--access-keys", &[("on", true), ("off", false)])?);
+            }
+            Long("cluster-refusal") => {
+                cluster_refusal = choice(&mut parser, "--cluster-refusal", &CLUSTER_REFUSALS)?;
+            }
+            Long("select") => {
+                let modes = [("refuse", Select::Refuse), ("ignore", Select::Ignore)];
+                select = choice(&mut parser, "--select", &modes)?;
+            }
             Long("token-ttl") => token_ttl = Ttl::parse(&text(&mut parser)?)?,
             Long("federated-ttl") => federated_ttl_s = number(&mut parser, "--federated-ttl")?,
             Long("token-cache") => {
@@ -124,15 +165,16 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             other => return Err(other.unexpected().to_string()),
         }
     }
-    if shards != 1 {
-        return Err(format!("--shards {shards}: {} has exactly one shard", profile.name()));
-    }
+    profile.check_shards(shards.unwrap_or(if profile == Profile::AmrEnterprise { 2 } else { 1 }))?;
     if !(1..=TOKEN_TTL_S_MAX).contains(&federated_ttl_s) {
         return Err(format!("--federated-ttl is 1 to {TOKEN_TTL_S_MAX} seconds"));
     }
     let port = port.unwrap_or(profile.port());
     Ok(Request::Run(Options {
         profile,
+        access_keys: access_keys.unwrap_or(profile.has_access_keys()),
+        cluster_refusal,
+        select,
         token_ttl,
         federated_ttl_s,
         token_cache,
@@ -142,11 +184,25 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }))
 }
 
+const CLUSTER_REFUSALS: [(&str, ClusterRefusal); 3] = [
+    ("disabled", ClusterRefusal::Disabled),
+    ("unknown", ClusterRefusal::Unknown),
+    ("not-allowed", ClusterRefusal::NotAllowed),
+];
+
 /// Ten years: far beyond any token, and sums with the present time stay far from overflow.
 const TOKEN_TTL_S_MAX: u64 = 315_360_000;
 
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     parser.value().and_then(ValueExt::string).map_err(|error| error.to_string())
+}
+
+fn choice<T: Copy>(parser: &mut lexopt::Parser, option: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let text = text(parser)?;
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        format!("{option} is one of {}, not {text:?}", names.join(", "))
+    })
 }
 
 fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, String> {

@@ -95,13 +95,17 @@ fn a_missing_redis_server_is_named_with_its_package() {
 
 #[test]
 fn what_is_not_there_is_refused_with_what_is() {
-    for profile in ["amr-oss", "amr-enterprise", "acr-cluster", "acr-single", "nonsense"] {
+    for profile in ["amr-oss", "acr-cluster", "nonsense"] {
         let (code, message) = refused(emulator().args(["--profile", profile]));
         assert_eq!(code, Some(2));
         assert!(message.contains(profile) && message.contains("amr-nocluster"), "{message}");
     }
     for arguments in [
         &["--shards", "3"][..],
+        &["--profile", "amr-enterprise", "--shards", "1"],
+        &["--access-keys", "perhaps"],
+        &["--cluster-refusal", "x"],
+        &["--select", "x"],
         &["--token-ttl", "0"],
         &["--token-cache", "warm"],
         &["--port", "x"],

@@ -59,6 +59,33 @@ impl<'b> Command<'b> {
         }
     }
 
+    /// All arguments, the name among them.
+    pub(super) fn arguments(&self) -> Vec<&'b [u8]> {
+        (0..self.arguments.len()).map(|position| self.argument(position)).collect()
+    }
+
+    /// Whether this is HELLO, and the protocol that it asks for is 3.
+    pub(super) fn is_hello(&self) -> (bool, bool) {
+        let hello = matches!(self.name(), Name::Hello);
+        (hello, hello && self.arguments.len() > 1 && self.argument(1) == b"3")
+    }
+
+    /// What a connection is used for that sends this; nothing for what any may send.
+    pub(super) fn lane(&self) -> Option<&'static str> {
+        let name = self.argument(0);
+        let is = |names: &[&str]| names.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()));
+        let blocks = || self.arguments().iter().any(|argument| argument.eq_ignore_ascii_case(b"block"));
+        if matches!(self.name(), Name::Subscribe) {
+            Some("subscriptions")
+        } else if is(&BLOCKING) || (is(&["xread", "xreadgroup"]) && blocks()) {
+            Some("blocking")
+        } else if is(&["watch"]) {
+            Some("transactions")
+        } else {
+            None
+        }
+    }
+
     pub(super) fn treatment(&self) -> Treatment {
         let argument_count = self.arguments.len();
         if argument_count == 0 {
@@ -74,6 +101,7 @@ impl<'b> Command<'b> {
                 Some(token) => return self.login(Some(token - 1), token),
                 None => Expected::Hello,
             },
+            Name::Info => Expected::Info,
             Name::Exec => Expected::Exec,
             Name::Discard => Expected::Discard,
             Name::Subscribe => Expected::Confirmations(argument_count - 1),
@@ -112,6 +140,14 @@ impl<'b> Command<'b> {
         }
     }
 
+    /// Appends the command with one argument that no command knows to `output`.
+    pub(super) fn spoil(&self, spoilt: usize, output: &mut Vec<u8>) {
+        output.extend_from_slice(format!("*{}\r\n", self.arguments.len()).as_bytes());
+        for position in 0..self.arguments.len() {
+            bulk(if position == spoilt { b"?" } else { self.argument(position) }, output);
+        }
+    }
+
     fn login(&self, user: Option<usize>, token: usize) -> Treatment {
         let too_long = |position| self.argument(position).len() > UNAUTHENTICATED_BULK_LEN_MAX;
         let count = self.arguments.len();
@@ -146,6 +182,7 @@ impl<'b> Command<'b> {
         match name.len() {
             4 if is(b"auth") => Name::Auth,
             4 if is(b"exec") => Name::Exec,
+            4 if is(b"info") => Name::Info,
             5 if is(b"hello") => Name::Hello,
             7 if is(b"discard") => Name::Discard,
             9 if is(b"subscribe") => Name::Subscribe,
@@ -161,12 +198,16 @@ impl<'b> Command<'b> {
 enum Name {
     Auth,
     Hello,
+    Info,
     Exec,
     Discard,
     Subscribe,
     Unsubscribe(Space),
     Ordinary,
 }
+
+const BLOCKING: [&str; 9] =
+    ["blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "wait"];
 
 /// Redis ends an unauthenticated connection at longer ones, so a token must not be longer (networking.c).
 const UNAUTHENTICATED_BULK_LEN_MAX: usize = 16_384;

@@ -1,49 +1,71 @@
-//! One connection of a client: commands to the server, replies back, and the end when its token expires.
+//! One connection of a client: commands to the server, replies back, and what strikes it from outside.
 
 use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::Front;
 use super::command::{Command, Treatment};
-use super::outstanding::{Expected, Outstanding, Settled};
-use super::reply;
+use super::ending::{Ending, frozen, sleep_until};
+use super::gate::Gate;
+use super::live::{Spoil, Strike, Strikes};
+use super::outstanding::{Content, Expected, Outstanding, Settled};
+use super::{reply, wording};
+use crate::census::Cause;
+use crate::dialect::{Refused, Verdict};
+use crate::fault::ExpiryMode;
 use crate::token::{Grant, Refusal};
 
 /// Runs a connection to its end.
 pub(super) async fn run(front: &Front, client: TlsStream<TcpStream>, backend: UnixStream) {
-    let host = client.get_ref().1.server_name().unwrap_or_default().to_owned();
-    let connection = Connection {
-        front,
-        id: front.census.connected(),
-        host,
-        outstanding: Mutex::default(),
-        expires_at: watch::Sender::new(None),
-    };
+    let connection = Connection::new(front, &client);
+    let mut strikes = front.live.add(connection.id);
     let (mut client_in, mut client_out) = tokio::io::split(client);
     let (mut backend_in, mut backend_out) = backend.into_split();
-    let at_expiry = tokio::select! {
-        _ = connection.forward_commands(&mut client_in, &mut backend_out) => false,
-        _ = connection.return_replies(&mut backend_in, &mut client_out) => false,
-        at_expiry = connection.closed_from_outside() => at_expiry,
+    let ending = {
+        let mut commands = pin!(connection.forward_commands(&mut client_in, &mut backend_out));
+        let mut replies = pin!(connection.return_replies(&mut backend_in, &mut client_out));
+        let mut cut_by = None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = connection.next_event(&mut strikes, &mut cut_by) => event,
+                _ = &mut commands => Event::End(Ending::orderly(Cause::Client)),
+                ending = &mut replies => Event::End(ending),
+            };
+            match event {
+                Event::End(ending) => break ending,
+                Event::Freeze(time) => {
+                    if let Some(ending) = frozen(time, &mut strikes).await {
+                        break ending;
+                    }
+                }
+            }
+        }
     };
-    front.census.disconnected(connection.id, at_expiry);
+    front.live.remove(connection.id);
+    front.census.disconnected(connection.id, ending.cause);
     drop((backend_in, backend_out));
-    // close_notify and FIN; then what the client still sends is read away, or TCP would turn the FIN into a
-    // reset that may overtake the last replies.
-    let _ = tokio::time::timeout(CLOSE_MAX, client_out.shutdown()).await;
-    let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut client_in, &mut tokio::io::sink())).await;
+    ending.close(client_in.unsplit(client_out)).await;
 }
 
-const CLOSE_MAX: Duration = Duration::from_secs(1);
-const LINGER: Duration = Duration::from_millis(200);
 const RECEIVE_LEN: usize = 64 * 1_024;
+
+/// What strikes a connection.
+enum Event {
+    End(Ending),
+    /// For so long, or until it thaws.
+    Freeze(Option<Duration>),
+}
 
 struct Connection<'f> {
     front: &'f Front,
@@ -51,8 +73,31 @@ struct Connection<'f> {
     /// The name in the TLS handshake; empty if there was none.
     host: String,
     outstanding: Mutex<Outstanding>,
+    /// The user of the last good login; empty before the first.
+    user: Mutex<String>,
     /// Expiry of the last good login, in seconds since 1970.
     expires_at: watch::Sender<Option<i64>>,
+    last_received: Mutex<Instant>,
+    client_closed: AtomicBool,
+    tampering: Mutex<Tampering>,
+    tampered: Notify,
+}
+
+/// What a fault does to the replies.
+#[derive(Default)]
+struct Tampering {
+    /// Sent between two replies.
+    injected: Vec<u8>,
+    /// What happens to the next reply.
+    spoil: Option<Spoil>,
+}
+
+/// Replies that go to the client with one write.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    /// Length of the last frame in it.
+    last_len: usize,
 }
 
 /// Commands that go to the server with one write.
@@ -76,7 +121,22 @@ impl Batch {
     }
 }
 
-impl Connection<'_> {
+impl<'f> Connection<'f> {
+    fn new(front: &'f Front, client: &TlsStream<TcpStream>) -> Connection<'f> {
+        Connection {
+            front,
+            id: front.census.connected(),
+            host: client.get_ref().1.server_name().unwrap_or_default().to_owned(),
+            outstanding: Mutex::default(),
+            user: Mutex::default(),
+            expires_at: watch::Sender::new(None),
+            last_received: Mutex::new(Instant::now()),
+            client_closed: AtomicBool::new(false),
+            tampering: Mutex::default(),
+            tampered: Notify::new(),
+        }
+    }
+
     /// Completes only at an error of the client's side: replies may still be on their way when it stops
     /// sending.
     async fn forward_commands(
@@ -85,19 +145,21 @@ impl Connection<'_> {
         backend: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<()> {
         let mut received = BytesMut::new();
-        let mut batch = Batch::default();
+        let (mut batch, mut gate) = (Batch::default(), Gate::default());
         let mut broken = false;
         while !broken {
             received.reserve(RECEIVE_LEN);
             if client.read_buf(&mut received).await? == 0 {
+                self.client_closed.store(true, Ordering::Relaxed);
                 break;
             }
+            *lock(&self.last_received) = Instant::now();
             loop {
                 match Command::decode(&received) {
                     Ok(None) => break,
                     Ok(Some(command)) => {
                         let len = command.len;
-                        self.treat(&command, &mut batch, backend).await;
+                        self.treat(&command, &mut gate, &mut batch, backend).await;
                         received.advance(len);
                     }
                     Err(_) => {
@@ -116,70 +178,161 @@ impl Connection<'_> {
         std::future::pending().await
     }
 
-    async fn treat(&self, command: &Command<'_>, batch: &mut Batch, backend: &mut (impl AsyncWrite + Unpin)) {
-        match command.treatment() {
+    async fn treat(
+        &self,
+        command: &Command<'_>,
+        gate: &mut Gate,
+        batch: &mut Batch,
+        backend: &mut (impl AsyncWrite + Unpin),
+    ) {
+        let treatment = command.treatment();
+        if let Treatment::Drop = treatment {
+            return;
+        }
+        if let Some(lane) = command.lane() {
+            self.front.census.in_lane(self.id, lane);
+        }
+        let verdict = self.judge_hello(command);
+        match verdict.unwrap_or_else(|| gate.judge(self.front.dialect, &command.arguments())) {
+            Verdict::Pass => (),
+            // In a MULTI it is the server that takes note of the mistake.
+            Verdict::Refuse(refused) => return batch.push(Expected::Refused(refused), MISTAKE),
+            Verdict::Spoil(position) => {
+                command.spoil(position, &mut batch.bytes);
+                return batch.expect(Expected::Ordinary(1));
+            }
+            Verdict::SelectZero => return batch.push(Expected::Ordinary(1), SELECT_ZERO),
+        }
+        match treatment {
             Treatment::Drop => (),
-            Treatment::Forward(expected) => batch.push(expected, command.bytes()),
+            Treatment::Forward(expected) => match self.injected_error(command, &expected) {
+                Some(refused) => batch.push(Expected::Refused(refused), MISTAKE),
+                None => batch.push(expected, command.bytes()),
+            },
             Treatment::OversizeLogin => {
                 self.front.census.login_arrived(&self.host);
                 batch.push(Expected::Login(Err(Refusal::NotAToken)), command.bytes());
             }
-            Treatment::Login { user, token } => {
-                self.front.census.login_arrived(&self.host);
-                if !self.front.faults.auth_delay().is_zero() {
-                    // What came before the login does not wait for it.
-                    self.send(batch, backend).await;
-                }
-                let name = user.map_or(b"default".as_slice(), |user| command.argument(user));
-                let opinion = self.front.check(name, command.argument(token)).await;
-                // A bad one goes to the server with a wrong password, so that the refusal has redis' words,
-                // its place among the replies, and QUEUED in a MULTI.
-                let credentials = match &opinion {
-                    Ok(grant) => (grant.oid.as_str(), self.front.password.as_str()),
-                    Err(_) => ("default", "refused"),
-                };
-                command.rewrite(user, token, credentials, &mut batch.bytes);
-                batch.expect(Expected::Login(opinion));
-            }
+            Treatment::Login { user, token } => self.log_in(command, (user, token), batch, backend).await,
         }
+    }
+
+    /// What HELLO meets before anything else: RESP3 that is off, or in Redis 6.0 a policy without HELLO. 6.0
+    /// lets only AUTH pass whatever the rights; without a login the rights are those of the default user.
+    fn judge_hello(&self, command: &Command<'_>) -> Option<Verdict> {
+        let (hello, resp3) = command.is_hello();
+        if resp3 && self.front.faults.cache().resp3_off {
+            return Some(Verdict::Refuse(Refused::first_of_all("NOPROTO unsupported protocol version")));
+        }
+        let allowed = !hello || self.front.access.allows(&lock(&self.user), "hello", "");
+        (!allowed).then(|| Verdict::Refuse(Refused::after_rights("", "hello", "")))
+    }
+
+    /// The error that a fault has for an ordinary command.
+    fn injected_error(&self, command: &Command<'_>, expected: &Expected) -> Option<Refused> {
+        if !matches!(expected, Expected::Ordinary(_)) {
+            return None;
+        }
+        let text = self.front.faults.cache().take_error_reply()?;
+        let arguments = command.arguments();
+        let lower = |position: usize| {
+            let text = arguments.get(position).copied().unwrap_or_default();
+            String::from_utf8_lossy(text).to_lowercase()
+        };
+        Some(Refused::after_rights(&text, &lower(0), &lower(1)))
+    }
+
+    async fn log_in(
+        &self,
+        command: &Command<'_>,
+        (user, token): (Option<usize>, usize),
+        batch: &mut Batch,
+        backend: &mut (impl AsyncWrite + Unpin),
+    ) {
+        self.front.census.login_arrived(&self.host);
+        if !self.front.auth_times().0.is_zero() {
+            // What came before the login does not wait for it.
+            self.send(batch, backend).await;
+        }
+        let name = user.map_or(b"default".as_slice(), |user| command.argument(user));
+        let opinion = self.front.check(name, command.argument(token)).await;
+        // A bad one goes to the server with a wrong password, so that the refusal has redis' words, its place
+        // among the replies, and QUEUED in a MULTI.
+        let credentials = match &opinion {
+            Ok(grant) => (grant.oid.as_str(), self.front.password.as_str()),
+            Err(_) => ("default", "refused"),
+        };
+        command.rewrite(user, token, credentials, &mut batch.bytes);
+        batch.expect(Expected::Login(opinion));
     }
 
     /// Sends the batch. The server may be gone by then; its last words are for
     /// [`Connection::return_replies`].
     async fn send(&self, batch: &mut Batch, backend: &mut (impl AsyncWrite + Unpin)) {
         {
-            let mut outstanding = self.outstanding();
+            let mut outstanding = lock(&self.outstanding);
             batch.expected.drain(..).for_each(|expected| outstanding.push(expected));
         }
         let _ = backend.write_all(&batch.bytes).await;
         batch.bytes.clear();
     }
 
-    /// Completes when the server has closed the connection.
+    /// Completes when the server has closed the connection, or a fault has cut a reply.
     async fn return_replies(
         &self,
         backend: &mut (impl AsyncRead + Unpin),
         client: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
+    ) -> Ending {
         let mut received = BytesMut::new();
-        let mut oid = String::new();
         loop {
             received.reserve(RECEIVE_LEN);
-            if backend.read_buf(&mut received).await? == 0 {
-                return Ok(());
+            tokio::select! {
+                len = backend.read_buf(&mut received) => if !len.is_ok_and(|len| len > 0) {
+                    let by_client = self.client_closed.load(Ordering::Relaxed);
+                    return Ending::orderly(if by_client { Cause::Client } else { Cause::Server });
+                },
+                () = self.tampered.notified() => (),
             }
-            let len = self.settle(&received, &mut oid)?;
-            if len > 0 {
-                client.write_all(&received[..len]).await?;
-                client.flush().await?;
-                received.advance(len);
+            let mut output = Output::default();
+            output.bytes.append(&mut lock(&self.tampering).injected);
+            match self.settle(&received, &mut output) {
+                Ok(len) => received.advance(len),
+                Err(Unreadable) => return Ending::orderly(Cause::Unreadable),
+            }
+            if let Some(ending) = self.write(output, client).await {
+                return ending;
             }
         }
     }
 
+    /// Writes replies to the client; the answer is the end of the connection, if this was it.
+    async fn write(&self, mut output: Output, client: &mut (impl AsyncWrite + Unpin)) -> Option<Ending> {
+        let wait = self.front.faults.cache().slow_reply;
+        if !output.bytes.is_empty() && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let mut end = None;
+        if output.last_len > 0 {
+            let begin = output.bytes.len() - output.last_len;
+            match lock(&self.tampering).spoil.take() {
+                None => (),
+                Some(Spoil::Swallow) => output.bytes.truncate(begin),
+                Some(Spoil::Duplicate) => output.bytes.extend_from_within(begin..),
+                Some(Spoil::Cut(cause)) => {
+                    output.bytes.truncate(begin + output.last_len / 2);
+                    end = Some(Ending::abrupt(cause));
+                }
+            }
+        }
+        match write_all(client, &output.bytes).await {
+            Ok(()) => end,
+            Err(_gone) => Some(Ending::orderly(Cause::Client)),
+        }
+    }
+
     /// Matches the whole frames at the start of `received` with the commands; the answer is their length.
-    fn settle(&self, received: &[u8], oid: &mut String) -> io::Result<usize> {
-        let mut outstanding = self.outstanding();
+    fn settle(&self, received: &[u8], output: &mut Output) -> Result<usize, Unreadable> {
+        let mut outstanding = lock(&self.outstanding);
         let (mut settled_len, mut answered_count) = (0, 0);
         loop {
             let rest = &received[settled_len..];
@@ -188,72 +341,172 @@ impl Connection<'_> {
                 Ok(None) => break,
                 Err(_) => {
                     eprintln!("respass-emulator: closing a connection: redis-protocol cannot read a reply");
-                    return Err(io::ErrorKind::InvalidData.into());
+                    return Err(Unreadable);
                 }
             };
             settled_len += len;
-            if outstanding.settle_ordinary(&rest[..len]) {
+            let bytes = &rest[..len];
+            let begin = output.bytes.len();
+            let content = outstanding.content();
+            if outstanding.settle_ordinary(bytes) {
                 answered_count += 1;
-                continue;
-            }
-            match outstanding.settle(&frame.view(rest)) {
-                Settled::Answered => answered_count += 1,
-                Settled::OutOfBand => (),
-                Settled::Logins(logins) => {
-                    self.count(oid, &mut answered_count);
-                    logins.into_iter().for_each(|login| self.apply(login, oid));
+                self.reword(bytes, &mut output.bytes);
+            } else {
+                match outstanding.settle(&frame.view(rest)) {
+                    Settled::OutOfBand => output.bytes.extend_from_slice(bytes),
+                    Settled::Answered => {
+                        answered_count += 1;
+                        self.reword_content(content, bytes, &mut output.bytes);
+                    }
+                    Settled::Refused(refused) => {
+                        answered_count += 1;
+                        self.refuse(&refused, &mut output.bytes);
+                    }
+                    Settled::Logins(logins) => {
+                        self.count(&mut answered_count);
+                        logins.into_iter().for_each(|login| self.apply(login));
+                        self.reword_content(content, bytes, &mut output.bytes);
+                    }
                 }
             }
+            output.last_len = output.bytes.len() - begin;
         }
-        self.count(oid, &mut answered_count);
+        self.count(&mut answered_count);
         Ok(settled_len)
     }
 
-    fn apply(&self, login: Result<Grant, Refusal>, oid: &mut String) {
+    fn reword(&self, frame: &[u8], output: &mut Vec<u8>) {
+        if frame[0] == b'-' {
+            wording::errors(self.front.dialect, &lock(&self.user), frame, output);
+        } else {
+            output.extend_from_slice(frame);
+        }
+    }
+
+    fn reword_content(&self, content: Content, frame: &[u8], output: &mut Vec<u8>) {
+        let dialect = self.front.dialect;
+        match (content, frame[0]) {
+            (_, b'>') => output.extend_from_slice(frame),
+            (Content::Greeting, b'%' | b'*') => {
+                let broken = match frame[0] {
+                    b'%' => self.front.faults.cache().take_hello_broken(),
+                    _ => None,
+                };
+                output.extend(wording::greeting(dialect, broken, frame));
+            }
+            (Content::Info, b'$' | b'=') => output.extend(wording::info(dialect, frame)),
+            _ => wording::errors(dialect, &lock(&self.user), frame, output),
+        }
+    }
+
+    fn refuse(&self, refused: &Refused, output: &mut Vec<u8>) {
+        let user = lock(&self.user);
+        let allowed = refused
+            .after_rights
+            .as_ref()
+            .is_none_or(|(name, subcommand)| self.front.access.allows(&user, name, subcommand));
+        let text = wording::refusal(self.front.dialect.product, &user, allowed, refused);
+        output.extend_from_slice(format!("-{text}\r\n").as_bytes());
+    }
+
+    fn apply(&self, login: Result<Grant, Refusal>) {
         match login {
             Ok(grant) => {
                 self.front.census.login_accepted(self.id, &grant);
+                self.front.live.logged_in(self.id, &grant.oid);
                 // The last login counts, even if its token expires sooner.
-                self.expires_at.send_replace(Some(grant.expires_at));
-                *oid = grant.oid;
+                self.expires_at.send_replace(grant.expires_at);
+                *lock(&self.user) = grant.oid;
             }
             Err(refusal) => self.front.census.login_refused(refusal),
         }
     }
 
     /// Books answered commands; those before a login belong to nobody.
-    fn count(&self, oid: &str, answered_count: &mut u64) {
-        if *answered_count > 0 && !oid.is_empty() {
-            self.front.census.commands_answered(oid, *answered_count);
+    fn count(&self, answered_count: &mut u64) {
+        let user = lock(&self.user);
+        if *answered_count > 0 && !user.is_empty() {
+            self.front.census.commands_answered(&user, *answered_count);
         }
         *answered_count = 0;
     }
 
-    /// Completes when the connection has to be closed although both sides are well: true at the token's
-    /// expiry.
-    async fn closed_from_outside(&self) -> bool {
+    /// The next thing that strikes the connection although both sides are well. `cut_by` is when a
+    /// connection that waits for a reply to cut has waited long enough.
+    async fn next_event(&self, strikes: &mut Strikes, cut_by: &mut Option<Instant>) -> Event {
         let mut expiry = self.expires_at.subscribe();
-        let mut close_all = self.front.close_all.subscribe();
         loop {
             let expires_at = *expiry.borrow_and_update();
+            let (close, idle_cut) = {
+                let faults = self.front.faults.cache();
+                (faults.expiry_close, faults.idle_cut)
+            };
+            let expired_at = cut_by.or_else(|| instant_of(expires_at?, close.delay));
+            let idle_at = idle_cut.map(|time| *lock(&self.last_received) + time);
             tokio::select! {
-                () = sleep_until(expires_at) => return true,
+                () = sleep_until(expired_at) => {
+                    if close.mode != ExpiryMode::MidReply || cut_by.is_some() {
+                        return Event::End(Ending::at_expiry(close.mode));
+                    }
+                    *cut_by = Some(Instant::now() + CUT_MAX);
+                    lock(&self.tampering).spoil = Some(Spoil::Cut(Cause::Expired));
+                }
+                () = sleep_until(idle_at) => {
+                    // Something may have arrived in the meantime.
+                    if idle_cut.is_some_and(|time| lock(&self.last_received).elapsed() >= time) {
+                        return Event::End(Ending::orderly(Cause::Idle));
+                    }
+                }
                 _ = expiry.changed() => (),
-                _ = close_all.changed() => return false,
+                Some(strike) = strikes.recv() => {
+                    if let Some(event) = self.strike(strike) {
+                        return event;
+                    }
+                }
             }
         }
     }
 
-    fn outstanding(&self) -> MutexGuard<'_, Outstanding> {
-        self.outstanding.lock().expect("nothing panics with this lock held")
+    fn strike(&self, strike: Strike) -> Option<Event> {
+        match strike {
+            Strike::Close(cause) => return Some(Event::End(Ending::orderly(cause))),
+            Strike::Freeze(time) => return Some(Event::Freeze(time)),
+            Strike::Inject(bytes) => {
+                lock(&self.tampering).injected.extend_from_slice(bytes);
+                self.tampered.notify_one();
+            }
+            Strike::Spoil(spoil) => lock(&self.tampering).spoil = Some(spoil),
+            Strike::Thaw => lock(&self.tampering).spoil = None,
+            Strike::Recheck => (),
+        }
+        None
     }
 }
 
-/// Sleeps until a time in seconds since 1970, or for ever.
-async fn sleep_until(time: Option<i64>) {
-    let Some(time) = time else {
-        return std::future::pending().await;
-    };
-    let at = UNIX_EPOCH + Duration::from_secs(time.max(0).cast_unsigned());
-    tokio::time::sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await;
+/// What the server gets in place of a refused command.
+const MISTAKE: &[u8] = b"*1\r\n$7\r\nREFUSED\r\n";
+const SELECT_ZERO: &[u8] = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+
+/// How long a connection whose token has expired waits for a reply to cut.
+const CUT_MAX: Duration = Duration::from_secs(2);
+
+/// redis-protocol cannot read what the server sent.
+struct Unreadable;
+
+async fn write_all(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    client.write_all(bytes).await?;
+    client.flush().await
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().expect("nothing panics with this lock held")
+}
+
+/// The moment so long after a time in seconds since 1970; none if it is too far away for a clock.
+fn instant_of(time: i64, later: Duration) -> Option<Instant> {
+    let at = UNIX_EPOCH.checked_add(Duration::from_secs(time.max(0).cast_unsigned()))?.checked_add(later)?;
+    Instant::now().checked_add(at.duration_since(SystemTime::now()).unwrap_or_default())
 }

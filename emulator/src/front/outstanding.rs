@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::reply::Reply;
+use crate::dialect::Refused;
 use crate::token::{Grant, Refusal};
 
 /// What the server will send for a command.
@@ -18,6 +19,9 @@ pub(super) enum Expected {
     Login(Result<Grant, Refusal>),
     /// HELLO without credentials: it may change the protocol.
     Hello,
+    Info,
+    /// The server got a mistake in place of the command.
+    Refused(Refused),
     Exec,
     Discard,
     /// So many confirmations of (un)subscriptions, or one error.
@@ -43,6 +47,16 @@ pub(super) enum Settled {
     OutOfBand,
     /// Logins were decided (several, if EXEC ran them).
     Logins(Vec<Result<Grant, Refusal>>),
+    /// A command was refused, and the frame is not the error that the client gets.
+    Refused(Refused),
+}
+
+/// What the reply to the oldest command may hold that has to be reworded, beside errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Plain,
+    Greeting,
+    Info,
 }
 
 #[derive(Default)]
@@ -63,6 +77,15 @@ impl Outstanding {
         match (self.queue.back_mut(), expected) {
             (Some(Expected::Ordinary(run)), Expected::Ordinary(more)) => *run += more,
             (_, expected) => self.queue.push_back(expected),
+        }
+    }
+
+    /// What the next reply is, if it is the answer to the oldest command.
+    pub(super) fn content(&self) -> Content {
+        match self.queue.front() {
+            Some(Expected::Hello | Expected::Login(_)) => Content::Greeting,
+            Some(Expected::Info) => Content::Info,
+            _ => Content::Plain,
         }
     }
 
@@ -103,6 +126,11 @@ impl Outstanding {
                 }
                 Settled::Answered
             }
+            Expected::Info => {
+                self.queued_count += usize::from(is_queued(reply));
+                Settled::Answered
+            }
+            Expected::Refused(refused) => Settled::Refused(refused),
             Expected::Hello | Expected::Login(_) if is_queued(reply) => {
                 let Expected::Login(opinion) = expected else {
                     return self.remember_queued(None);

@@ -49,18 +49,30 @@ pub(super) fn decode(buffer: &[u8], resp3: bool) -> Result<Option<(Frame, usize)
 fn len_by_elements(buffer: &[u8]) -> Result<Option<usize>, RedisProtocolError> {
     let (mut len, mut missing_count) = (0_usize, 1_usize);
     while missing_count > 0 {
-        let rest = &buffer[len..];
-        let (count, element_len) = match element_count(rest) {
-            Some(header) => header,
-            None => match if rest.starts_with(b"$") { decode_resp2(rest)? } else { decode_resp3(rest)? } {
-                Some((_, leaf_len)) => (0, leaf_len),
-                None => return Ok(None),
-            },
+        let Some((count, head_len)) = head(&buffer[len..])? else {
+            return Ok(None);
         };
-        len += element_len;
+        len += head_len;
         missing_count = missing_count.saturating_add(count) - 1;
     }
     Ok(Some(len))
+}
+
+/// How many frames follow as elements of the one at the start of `buffer`, and the length of its own bytes;
+/// nothing if their end has not arrived.
+fn head(buffer: &[u8]) -> Result<Option<(usize, usize)>, RedisProtocolError> {
+    match element_count(buffer) {
+        Some(header) => Ok(Some(header)),
+        None => {
+            let leaf = if buffer.starts_with(b"$") { decode_resp2(buffer)? } else { decode_resp3(buffer)? };
+            Ok(leaf.map(|(_, len)| (0, len)))
+        }
+    }
+}
+
+/// Length of the first leaf, or of the first line of an aggregate; nothing if there is no such whole thing.
+pub(super) fn head_len(buffer: &[u8]) -> Option<usize> {
+    head(buffer).ok().flatten().map(|(_, len)| len)
 }
 
 /// How many frames make up the aggregate at the start of `buffer`, and the length of its first line; nothing

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis_protocol::{resp2, resp3};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use serde_json::{Value, json};
 
 /// An emulator on free ports; it ends when this is dropped.
@@ -62,6 +62,25 @@ impl Emulator {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
+    /// The object id of one of the identities that there are from the start.
+    pub fn oid_of(&self, name: &str) -> &str {
+        let identities = self.ready["identities"].as_array().expect("a list");
+        let identity = identities.iter().find(|identity| identity["name"] == name).expect("an identity");
+        identity["oid"].as_str().expect("a string")
+    }
+
+    /// Gives an identity a policy, or takes it away.
+    pub fn assign(&self, oid: &str, policy: Option<&str>) -> Answer {
+        let order = json!({ "oid": oid, "policy": policy });
+        http("POST", &format!("{}/assignment", self.text("admin")), &[], Some(&order))
+    }
+
+    /// Switches a fault on, which has to work.
+    pub fn strike(&self, order: &Value) {
+        let answer = self.fault(order);
+        assert_eq!(answer.status, 200, "{order}: {}", answer.body);
+    }
+
     pub fn fault(&self, order: &Value) -> Answer {
         http("POST", &format!("{}/fault", self.text("admin")), &[], Some(order))
     }
@@ -87,7 +106,9 @@ impl Emulator {
     pub fn authority(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Answer {
         let authority = self.text("authority").strip_prefix("https://").expect("an https address");
         let (name, port) = authority.split_once(':').expect("a port");
-        let mut stream = self.tls(name, port.parse().expect("a number")).expect("a verified connection");
+        let mut stream = self
+            .tls(name, port.parse().expect("a number"), rustls::DEFAULT_VERSIONS)
+            .expect("a verified connection");
         let form: Vec<String> =
             form.iter().map(|(key, value)| format!("{key}={}", url_encode(value))).collect();
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
@@ -101,18 +122,32 @@ impl Emulator {
 
     /// A connection that asks the server to be `name`.
     pub fn connect_as(&self, name: &str) -> std::io::Result<Client> {
-        let port = u16::try_from(self.ready["port"].as_u64().expect("a port")).expect("a port");
-        Ok(Client { stream: self.tls(name, port)?, received: Vec::new(), resp3: false })
+        self.connect_with(name, rustls::DEFAULT_VERSIONS)
     }
 
-    fn tls(&self, name: &str, port: u16) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    /// A connection with some versions of TLS.
+    pub fn connect_with(
+        &self,
+        name: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<Client> {
+        let port = u16::try_from(self.ready["port"].as_u64().expect("a port")).expect("a port");
+        Ok(Client { stream: self.tls(name, port, versions)?, received: Vec::new(), resp3: false })
+    }
+
+    fn tls(
+        &self,
+        name: &str,
+        port: u16,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(Path::new(self.text("ca_file"))).expect("a certificate");
         roots.add(ca).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has both versions")
+            .with_protocol_versions(versions)
+            .expect("ring has them")
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).expect("a name");
@@ -124,6 +159,16 @@ impl Emulator {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         Ok(stream)
+    }
+
+    /// A RESP3 connection of one of the identities that there are from the start.
+    pub fn log_in_as(&self, name: &str) -> Client {
+        let oid = self.oid_of(name);
+        let token = self.token(&json!({ "oid": oid }));
+        let mut client = self.connect();
+        let reply = client.ask(&["HELLO", "3", "AUTH", oid, &token]);
+        assert!(reply.starts_with('%'), "{name}: {reply}");
+        client
     }
 
     /// A RESP3 connection with a login that lasts for `ttl` seconds.
@@ -193,6 +238,25 @@ impl Client {
         }
     }
 
+    /// Reads to the end: what arrived, and how it ended.
+    pub fn end(&mut self) -> (Vec<u8>, End) {
+        let mut bytes = std::mem::take(&mut self.received);
+        loop {
+            let mut chunk = [0; 65_536];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return (bytes, End::CloseNotify),
+                Ok(len) => bytes.extend_from_slice(&chunk[..len]),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return (bytes, End::Fin),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return (bytes, End::Reset),
+                Err(error) => panic!("no end: {error}"),
+            }
+        }
+    }
+
+    pub fn tls_version(&self) -> Option<rustls::ProtocolVersion> {
+        self.stream.conn.protocol_version()
+    }
+
     /// All bytes up to and with `end`, for replies that redis-protocol cannot read.
     pub fn bytes_until(&mut self, end: &[u8]) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.received);
@@ -233,6 +297,15 @@ impl Client {
     }
 }
 
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the end of TLS before that of TCP.
+    CloseNotify,
+    Fin,
+    Reset,
+}
+
 pub fn encode(command: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
     for argument in command {
@@ -259,7 +332,9 @@ fn show_resp3(frame: &resp3::types::OwnedFrame) -> String {
         Frame::SimpleString { data, .. } => format!("+{}", String::from_utf8_lossy(data)),
         Frame::SimpleError { data, .. } => format!("-{data}"),
         Frame::Number { data, .. } => format!(":{data}"),
-        Frame::BlobString { data, .. } => format!("${}", String::from_utf8_lossy(data)),
+        Frame::BlobString { data, .. } | Frame::VerbatimString { data, .. } => {
+            format!("${}", String::from_utf8_lossy(data))
+        }
         Frame::Array { data, .. } => format!("*{}", join(data.iter().map(show_resp3))),
         Frame::Push { data, .. } => format!(">{}", join(data.iter().map(show_resp3))),
         Frame::Map { .. } => "%".to_owned(),
