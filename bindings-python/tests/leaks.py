@@ -32,7 +32,8 @@ class Recorder(logging.Handler):
 
     def found(self) -> list[str]:
         """What was said and holds a part of a token."""
-        return [text for text in self.said if leaks(text, self._parts())]
+        parts = self._parts()
+        return [text for text in self.said if leaks(text, parts)]
 
     def _parts(self) -> set[str]:
         parts: set[str] = set()
