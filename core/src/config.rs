@@ -122,6 +122,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the answer to that probe.
     pub keep_alive: Duration,
+    /// While replies come, a probe as often proves that they still belong to their commands.
+    pub alignment: Duration,
     /// Silence after which a connection with an overdue command counts as dead.
     pub silence: Duration,
     /// Longest wait between two attempts to connect.
@@ -137,6 +139,7 @@ impl Default for Timeouts {
             token: Duration::from_secs(35),
             idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(5),
+            alignment: Duration::from_secs(10),
             silence: Duration::from_secs(15),
             reconnect_max: Duration::from_secs(10),
         }

@@ -195,3 +195,34 @@ fn tokens_that_end_at_once_are_named_as_the_cause() {
     assert_eq!((error.code, error.outcome), (ErrorCode::TokenUnavailable, Outcome::NotSent));
     assert!(error.text.contains("too soon to log in with"), "{error}");
 }
+
+#[test]
+fn an_identity_that_the_server_never_accepted_binds_nobody() {
+    let mut talk = Conversation::new(Conversation::with_tokens());
+    let first = talk.submit("GET k");
+    talk.give(token(&claims("stranger", AUDIENCE, -300, 3600), 1));
+    talk.connect();
+    talk.sent();
+    talk.receive(WRONGPASS);
+    talk.advance(Duration::from_secs(2));
+    talk.give(token(&claims("oid-1", AUDIENCE, -300, 3601), 2));
+    talk.advance(Duration::from_secs(1));
+    talk.connect();
+    assert!(talk.sent().contains("AUTH\r\n$5\r\noid-1"));
+    talk.receive("%1\r\n$5\r\nproto\r\n:3\r\n-ERR no\r\n-ERR no\r\n");
+    talk.sent();
+    talk.receive("$1\r\nv\r\n");
+    assert_eq!(talk.reply(first), "v");
+}
+
+#[test]
+fn a_database_that_cannot_be_selected_is_named() {
+    let mut config = Conversation::with_password("alice", "pw");
+    config.database = 3;
+    let mut talk = Conversation::new(config);
+    let id = talk.submit("GET k");
+    talk.connect();
+    talk.sent();
+    talk.receive("%1\r\n$5\r\nproto\r\n:3\r\n-ERR no\r\n-ERR no\r\n-ERR DB index is out of range\r\n");
+    assert!(talk.failure(id).text.contains("database 3 cannot be selected"), "{}", talk.failure(id));
+}

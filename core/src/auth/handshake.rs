@@ -129,7 +129,14 @@ impl Handshake {
             Step::Courtesy => true,
         };
         if !accepted {
-            return self.refuse(&String::from_utf8_lossy(reply.as_bytes()));
+            let text = String::from_utf8_lossy(reply.as_bytes());
+            return match step {
+                Step::Select => self.refuse(&format!(
+                    "{text}: database {} cannot be selected (Azure Managed Redis and clusters have database 0 only)",
+                    self.database
+                )),
+                _ => self.refuse(&text),
+            };
         }
         if !self.due.is_empty() {
             return Progress::Waiting;

@@ -16,6 +16,11 @@ impl Client {
             match event {
                 Event::Ready => self.handle_ready(conn, now),
                 Event::LoginRefused(refusal) => self.handle_login_refused(conn, refusal, now),
+                Event::LoginLost if matches!(self.config.credential, Credential::None) => {}
+                Event::LoginLost => {
+                    let text = "the server no longer knew of the login (NOAUTH)".to_owned();
+                    self.lose_connection(Trouble { code: ErrorCode::ConnectionLost, text }, true, now);
+                }
                 Event::ReAuthenticated { generation } => {
                     self.handle_accepted(generation);
                     self.reauth_count += 1;
@@ -93,7 +98,7 @@ impl Client {
 
     /// The server accepted the token of this generation: where it is the latest, no other is needed for now.
     fn handle_accepted(&mut self, generation: u64) {
-        self.tokens.handle_accepted();
+        self.tokens.handle_accepted(generation);
         if generation >= self.tokens.generation() {
             self.is_token_requested = false;
         }
@@ -220,6 +225,7 @@ impl Client {
             login: timeouts.login,
             idle: timeouts.idle,
             keep_alive: timeouts.keep_alive,
+            alignment: timeouts.alignment,
             silence: timeouts.silence,
         };
         let limits = &self.config.limits;

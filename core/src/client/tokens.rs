@@ -13,7 +13,7 @@ pub(crate) struct Tokens {
     refused: u64,
     /// Logins refused since one was accepted.
     refusals: u32,
-    /// The identity of the first token: a client does not change sides.
+    /// The identity that the server first accepted: a client does not change sides.
     oid: Option<String>,
 }
 
@@ -47,7 +47,6 @@ impl Tokens {
         {
             return Arrival::OtherIdentity;
         }
-        self.oid = self.oid.take().or_else(|| token.oid().map(str::to_owned));
         self.current = Some(token.clone());
         Arrival::New
     }
@@ -60,9 +59,12 @@ impl Tokens {
         self.refusals < REFUSALS_MAX
     }
 
-    /// The server accepted a token.
-    pub(crate) fn handle_accepted(&mut self) {
+    /// The server accepted the token of this generation.
+    pub(crate) fn handle_accepted(&mut self, generation: u64) {
         self.refusals = 0;
+        if let Some(token) = self.current.as_ref().filter(|token| token.generation == generation) {
+            self.oid = self.oid.take().or_else(|| token.oid().map(str::to_owned));
+        }
     }
 
     /// The generation of the latest token, 0 without one.

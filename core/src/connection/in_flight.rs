@@ -33,7 +33,7 @@ pub(crate) enum SlotKind {
     ReAuth,
     /// `PING <nonce>` behind a re-AUTH.
     ReAuthPing,
-    KeepAlivePing,
+    Probe,
 }
 
 impl SlotKind {

@@ -8,20 +8,23 @@
 //! ```
 
 mod in_flight;
+mod inbound;
 mod outbound;
+mod probe;
 mod queue;
 mod timers;
 mod transaction;
 
 use crate::auth::{Handshake, Login, LoginRefusal, Progress, encode_auth};
 use crate::command::CommandId;
-use crate::resp::{DecodeError, DecodeLimits, Decoder, Frame, Kind, Node, Reply, encode_command};
+use crate::resp::{DecodeError, DecodeLimits, Decoder, Frame, Node, Reply, encode_command};
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::tls::{TlsError, TlsSession};
+use in_flight::InFlight;
 pub(crate) use in_flight::SlotKind;
-use in_flight::{InFlight, Slot};
 use outbound::Outbound;
+use probe::Probes;
 use queue::Sealed;
 pub(crate) use queue::{Queue, Removed};
 use std::time::Duration;
@@ -60,6 +63,8 @@ pub(crate) enum Event {
     /// Logged in and set up.
     Ready,
     LoginRefused(LoginRefusal),
+    /// A command was answered NOAUTH: the server knows nothing of the login any more.
+    LoginLost,
     /// The server accepted the token of this generation.
     ReAuthenticated {
         generation: u64,
@@ -111,6 +116,7 @@ pub(crate) struct Patience {
     pub(crate) login: Duration,
     pub(crate) idle: Duration,
     pub(crate) keep_alive: Duration,
+    pub(crate) alignment: Duration,
     pub(crate) silence: Duration,
 }
 
@@ -157,8 +163,7 @@ pub(crate) struct Connection {
     sealed_ahead_max: usize,
     token: Option<ConnectionToken>,
     reauth: Option<ReAuth>,
-    /// The nonce that the keep-alive PING under way must bring back, and when it was sent.
-    keep_alive: Option<(String, Instant)>,
+    probes: Probes,
     patience: Patience,
     phase_since: Instant,
     received_at: Instant,
@@ -199,7 +204,7 @@ impl Connection {
             sealed_ahead_max,
             token,
             reauth: None,
-            keep_alive: None,
+            probes: Probes::new(now),
             patience,
             phase_since: now,
             received_at: now,
@@ -379,7 +384,10 @@ impl Connection {
 
     /// Detaches the waiters whose deadline on the command clock has passed.
     pub(crate) fn cancel_overdue(&mut self, clock: u64, overdue: impl FnMut(CommandId)) {
-        self.is_overdue |= self.in_flight.detach_overdue(clock, overdue);
+        if self.in_flight.detach_overdue(clock, overdue) {
+            self.is_overdue = true;
+            self.probes.doubt();
+        }
     }
 
     /// No reply is due earlier on the command clock.
@@ -464,6 +472,7 @@ impl Connection {
             }
             Progress::Done => {
                 self.enter(Phase::Ready, now);
+                self.probes.handle_proven(now);
                 events.push(Event::Ready);
             }
             Progress::Refused(refusal) => events.push(Event::LoginRefused(refusal)),
@@ -486,109 +495,5 @@ impl Connection {
         encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), out);
         self.in_flight.push_own(SlotKind::ReAuthPing);
         self.reauth = Some(ReAuth::Sent { token, nonce, refusal: None, at: now });
-    }
-
-    // Replies
-
-    fn handle_frames(
-        &mut self,
-        now: Instant,
-        answers: &mut Vec<Answer>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Breakage> {
-        while let Some(frame) = self.decoder.next_frame().map_err(Breakage::Protocol)? {
-            if frame.kind == Kind::Push {
-                // Nothing was subscribed to: an unasked push answers nobody.
-                continue;
-            }
-            let slot = self.in_flight.pop().ok_or(Breakage::SurplusReply)?;
-            match slot.kind {
-                SlotKind::Command => answers.push(Answer { command: slot.id, node: frame.node }),
-                // Where it was a transaction, its steps end here.
-                SlotKind::Detached => self.transaction = TransactionProgress::default(),
-                SlotKind::TransactionStep => {
-                    let (nodes, bytes) = self.decoder.tape();
-                    self.transaction.handle_step(&Reply::at(nodes, bytes, frame.node));
-                }
-                SlotKind::Transaction => self.handle_exec(slot, frame, answers, events),
-                SlotKind::Login => {
-                    self.handle_login_reply(frame, now, events);
-                    if matches!(events.last(), Some(Event::LoginRefused(_))) {
-                        return Ok(());
-                    }
-                }
-                SlotKind::ReAuth => self.handle_reauth_reply(frame),
-                SlotKind::ReAuthPing => self.handle_reauth_ping(frame, now, events)?,
-                SlotKind::KeepAlivePing => {
-                    let expected = self.keep_alive.take();
-                    self.check_nonce(frame, expected.as_ref().map(|(nonce, _)| nonce.as_str()))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reply(&self, frame: Frame) -> Reply<'_> {
-        let (nodes, bytes) = self.decoder.tape();
-        Reply::at(nodes, bytes, frame.node)
-    }
-
-    /// Whether a PING came back with its nonce. A user who may not PING proves nothing, and breaks nothing.
-    fn check_nonce(&self, frame: Frame, expected: Option<&str>) -> Result<(), Breakage> {
-        let reply = self.reply(frame);
-        let is_forbidden = frame.kind == Kind::Error && reply.as_bytes().starts_with(b"NOPERM");
-        let matches = expected.is_some_and(|nonce| reply.is_text(nonce.as_bytes()));
-        if matches || is_forbidden { Ok(()) } else { Err(Breakage::NonceMismatch) }
-    }
-
-    fn handle_exec(&mut self, slot: Slot, frame: Frame, answers: &mut Vec<Answer>, events: &mut Vec<Event>) {
-        let progress = std::mem::take(&mut self.transaction);
-        match progress.refusal {
-            // Only where EXEC too says that it ran nothing; the first cause is worth more than EXECABORT.
-            Some((step, text)) if frame.kind == Kind::Error => {
-                let has_run = progress.has_run;
-                events.push(Event::TransactionRefused { id: slot.id, step, text, has_run });
-            }
-            Some(_) | None => answers.push(Answer { command: slot.id, node: frame.node }),
-        }
-    }
-
-    /// Success is exactly `+OK`: inside a transaction, for one, AUTH is answered `+QUEUED`.
-    fn handle_reauth_reply(&mut self, frame: Frame) {
-        let reply = self.reply(frame);
-        if reply.kind() == Kind::SimpleString && reply.as_bytes() == b"OK" {
-            return;
-        }
-        let (nodes, bytes) = self.decoder.tape();
-        let text = Reply::at(nodes, bytes, frame.node).as_bytes();
-        if let Some(ReAuth::Sent { token, refusal, .. }) = &mut self.reauth {
-            *refusal = Some(token.login.refusal(text));
-        }
-    }
-
-    fn handle_reauth_ping(
-        &mut self,
-        frame: Frame,
-        now: Instant,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Breakage> {
-        let Some(ReAuth::Sent { token, nonce, refusal, .. }) =
-            self.reauth.take_if(|reauth| matches!(reauth, ReAuth::Sent { .. }))
-        else {
-            return Err(Breakage::NonceMismatch);
-        };
-        self.check_nonce(frame, Some(&nonce))?;
-        let generation = token.generation;
-        match refusal {
-            None => {
-                self.token = Some(token);
-                if self.phase == Phase::Draining {
-                    self.enter(Phase::Ready, now);
-                }
-                events.push(Event::ReAuthenticated { generation });
-            }
-            Some(refusal) => events.push(Event::ReAuthRefused { generation, refusal }),
-        }
-        Ok(())
     }
 }

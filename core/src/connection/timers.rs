@@ -38,8 +38,8 @@ impl Connection {
         };
         if let Some(breakage) = breakage {
             events.push(Event::Broken(breakage));
-        } else if self.keep_alive_at().is_some_and(|at| now >= at) && self.keep_alive.is_none() {
-            self.write_keep_alive(now, rng, events);
+        } else if self.probe_at().is_some_and(|at| now >= at) {
+            self.write_probe(now, rng, events);
         }
     }
 
@@ -54,9 +54,9 @@ impl Connection {
             let at = if self.phase == Phase::Ready { token.close_at } else { token.expires_at };
             (at, WakeupReason::TokenEnd)
         });
-        let keep_alive = self.keep_alive_at().map(|at| (at, WakeupReason::KeepAlive));
+        let probe = self.probe_at().map(|at| (at, WakeupReason::KeepAlive));
         let silence = self.silence_end().map(|at| (at, WakeupReason::KeepAlive));
-        [phase_end, token_end, keep_alive, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [phase_end, token_end, probe, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Whether a draining connection has nothing more to wait for.
@@ -82,7 +82,7 @@ impl Connection {
     /// When the peer counts as dead, if nothing is heard of it until then.
     fn silence_end(&self) -> Option<Instant> {
         let heard = self.received_at.max(self.busy_since);
-        let ping = self.keep_alive.as_ref().map(|(_, sent)| *sent + self.patience.keep_alive);
+        let ping = self.probes.answer_end(&self.patience);
         let overdue = self.is_overdue.then(|| heard + self.patience.silence);
         // A command that is stuck half way: each piece that the socket takes moves `busy_since`.
         let stuck = self.is_mid_command.then(|| heard + self.patience.silence);
@@ -98,15 +98,17 @@ impl Connection {
         [ping, overdue, stuck, reauth].into_iter().flatten().min()
     }
 
-    fn keep_alive_at(&self) -> Option<Instant> {
-        let is_idle = self.in_flight.is_empty() && !self.is_mid_command;
-        (self.phase == Phase::Ready && is_idle).then(|| self.received_at + self.patience.idle)
+    fn probe_at(&self) -> Option<Instant> {
+        if self.phase != Phase::Ready || self.is_mid_command {
+            return None;
+        }
+        self.probes.due_at(self.in_flight.is_empty(), self.received_at, &self.patience)
     }
 
-    fn write_keep_alive(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
+    fn write_probe(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
         let nonce = format!("{:016x}", rng.nonce());
         encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), &mut self.scratch);
-        self.keep_alive = Some((nonce, now));
-        self.write_own(1, SlotKind::KeepAlivePing, events);
+        self.probes.handle_sent(nonce, self.in_flight.is_empty(), now);
+        self.write_own(1, SlotKind::Probe, events);
     }
 }
