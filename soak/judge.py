@@ -5,6 +5,7 @@ No function here talks to anybody: each takes what was seen and returns the viol
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections import Counter, defaultdict
@@ -24,6 +25,8 @@ IMPATIENT_SECONDS = 1.0
 RSS_GROWTH_MAX = 3 * 1024 * 1024
 RSS_GROWTH_SHARE = 0.05
 COUNT_GROWTH_MAX = 3
+#: asyncio looks names up in threads, and keeps as many as once were needed, up to this.
+EXECUTOR_THREADS = min(32, (os.cpu_count() or 1) + 4)
 
 #: So many commands of one client tell that it answers nothing.
 SILENCE_MIN = 20
@@ -185,7 +188,11 @@ def judge_growth(program: str, what: str, samples: Sequence[float]) -> list[str]
     tenth = len(samples) // 10
     middle = statistics.median(samples[5 * tenth : 6 * tenth])
     end = statistics.median(samples[-tenth:])
-    most = RSS_GROWTH_MAX + RSS_GROWTH_SHARE * middle if what == "rss" else COUNT_GROWTH_MAX
+    most = {
+        "rss": RSS_GROWTH_MAX + RSS_GROWTH_SHARE * middle,
+        "threads": COUNT_GROWTH_MAX + EXECUTOR_THREADS,
+        "descriptors": COUNT_GROWTH_MAX,
+    }[what]
     if end - middle > most:
         return [f"{program}: {what} grew from {middle:.0f} to {end:.0f} in the second half"]
     return []

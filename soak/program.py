@@ -55,7 +55,9 @@ SHAPES = {
     "sync": Shape(clients=10, workers=1, pause=0.01, credential=ManagedIdentityCredential, interrupts=True),
     "threads": Shape(clients=10, workers=8, pause=0.08, credential=ManagedIdentityCredential),
     "asyncio": Shape(clients=14, workers=3, pause=0.25, credential=ManagedIdentityCredential, is_async=True),
-    "asyncio-credential": Shape(clients=8, workers=3, pause=0.25, credential=AsyncManagedIdentityCredential, is_async=True),
+    "asyncio-credential": Shape(
+        clients=8, workers=3, pause=0.25, credential=AsyncManagedIdentityCredential, is_async=True
+    ),
     "callable": Shape(clients=8, workers=1, pause=0.02, credential=app_service, background=False),
 }
 

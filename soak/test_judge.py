@@ -185,6 +185,7 @@ def test_growing_memory_is_seen() -> None:
     assert len(judge.judge_growth("p", "rss", steady)) == 1
     assert len(judge.judge_growth("p", "descriptors", [20 + number / 5 for number in range(100)])) == 1
     assert judge.judge_growth("p", "threads", [20 + number % 2 for number in range(100)]) == []
+    assert len(judge.judge_growth("p", "threads", [20 + number for number in range(100)])) == 1
 
 
 def test_replaced_connections_are_seen() -> None:

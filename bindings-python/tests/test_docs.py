@@ -31,8 +31,7 @@ import azure.identity
 path, ca = sys.argv[1:]
 for name in ("ClientSecretCredential", "WorkloadIdentityCredential"):
     make = getattr(azure.identity, name)
-    trusting = functools.partial(make, disable_instance_discovery=True, connection_verify=ca)
-    setattr(azure.identity, name, trusting)
+    setattr(azure.identity, name, functools.partial(make, disable_instance_discovery=True, connection_verify=ca))
 exec(compile(open(path).read(), path, "exec"), {"__name__": "__main__"})
 """
 

@@ -166,7 +166,7 @@ fn frames_behind_a_framing_error_answer_nobody() {
     talk.sent();
     talk.receive("$1\r\na\r\n$1\r\nbXX+c\r\n");
     assert_eq!(talk.reply(first), "a");
-    assert_eq!(talk.failure(second).code, ErrorCode::ConnectionLost);
+    assert_eq!(talk.failure(second).code, ErrorCode::Protocol);
     assert_eq!(talk.failure(second).outcome, Outcome::Indeterminate);
 }
 

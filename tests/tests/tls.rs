@@ -292,7 +292,7 @@ fn garbage_inside_the_stream_ends_the_connection() {
     wire.client.handle_received(conn, b"$1\r\nv\r\n", wire.now);
     wire.pump();
     assert_eq!(wire.conn, None);
-    assert!(wire.outcomes[0].contains(&format!("{:?}", ErrorCode::ConnectionLost)), "{:?}", wire.outcomes);
+    assert!(wire.outcomes[0].contains(&format!("{:?}", ErrorCode::Tls)), "{:?}", wire.outcomes);
 }
 
 #[test]
