@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -495,13 +496,15 @@ def running(*options: str) -> Iterator[Server]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     command += ["--slowlog-log-slower-than", "0"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+    folder = tempfile.TemporaryDirectory()
+    process = subprocess.Popen([*command, *options, "--dir", folder.name], stdout=subprocess.DEVNULL)
     try:
         wait_for(port)
         yield Server(port)
     finally:
         process.terminate()
         process.wait()
+        folder.cleanup()
 
 
 @pytest.fixture(scope="module", params=["resp3", "resp2"])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 import respass
-from conftest import Emulator, Server
+from conftest import REPOSITORY, Emulator, Server
 from respass._compatibility import NOT_NEEDED, REFUSED
 
 
@@ -22,6 +22,12 @@ def test_every_option_of_redis_py_is_taken_or_refused_with_a_reason() -> None:
     theirs |= set(inspect.signature(redis.asyncio.Redis.__init__).parameters)
     assert theirs - ours - NOT_NEEDED.keys() - REFUSED.keys() == set()
     assert not NOT_NEEDED.keys() & REFUSED.keys() and not ours & (NOT_NEEDED.keys() | REFUSED.keys())
+
+
+def test_the_documentation_names_every_option_that_is_not_needed_or_refused() -> None:
+    text = (REPOSITORY / "docs" / "python.md").read_text()
+    for name, reason in (NOT_NEEDED | REFUSED).items():
+        assert f"`{name}`" in text and reason in text, name
 
 
 def test_typical_options_of_redis_py_work(server: Server) -> None:

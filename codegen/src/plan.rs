@@ -101,7 +101,7 @@ pub fn methods(commands: &[Command], surface: &Surface) -> Outcome<Vec<Method>> 
     if let Some(name) = named.chain(surface.left_out.iter().map(|(name, _)| name)).find(|name| !known(name)) {
         return Err(format!("{name}: the facts have no such command"));
     }
-    let mut methods = Vec::new();
+    let mut methods: Vec<Method> = Vec::new();
     for command in commands {
         let entries = surface.methods.iter().find(|(name, _)| *name == command.name);
         let reason = surface.left_out.iter().find(|(name, _)| *name == command.name);
@@ -117,7 +117,15 @@ pub fn methods(commands: &[Command], surface: &Surface) -> Outcome<Vec<Method>> 
             (None, None) => return Err(format!("{}: no method, and no reason why not", command.name)),
         }
     }
-    Ok(methods)
+    let is_used = |kind: &String| {
+        methods
+            .iter()
+            .any(|method| method.reply == *kind || method.replies_if.iter().any(|(_, other)| other == kind))
+    };
+    match surface.replies.iter().find(|(kind, _)| !is_used(kind)) {
+        Some((kind, _)) => Err(format!("no method has the reply kind `{kind}`")),
+        None => Ok(methods),
+    }
 }
 
 fn method(command: &Command, entry: &Entry) -> Outcome<Method> {

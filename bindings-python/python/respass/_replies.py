@@ -114,15 +114,6 @@ def client(text: str) -> dict[str, Any]:
     return {name: int(value) if name in counts else value for name, value in found.items()}
 
 
-def debug_record(text: str) -> dict[str, Any]:
-    """DEBUG OBJECT."""
-    found: dict[str, Any] = dict(part.split(":", 1) for part in f"type:{text}".split())
-    for name in ("refcount", "serializedlength", "lru", "lru_seconds_idle"):
-        if name in found:
-            found[name] = int(found[name])
-    return found
-
-
 # Records
 
 
