@@ -8,6 +8,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use pyo3::{PyTraverseError, PyVisit};
 use respass::resp::{Kind, Reply};
 use respass::{CommandError, CommandId, SubmitError};
 use std::collections::VecDeque;
@@ -53,6 +54,25 @@ impl Waiters {
             self.first += 1;
         }
         waiter
+    }
+
+    /// Every future that waits for one of these.
+    pub(crate) fn all_futures(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let futures = self.queue.iter().flatten().filter_map(|waiter| match &waiter.target {
+            Target::Future(future) => Some(future.clone_ref(py)),
+            Target::Call(call, _) => match &call.get().lock().waker {
+                Some(Waker::Future(future)) => Some(future.clone_ref(py)),
+                _ => None,
+            },
+        });
+        futures.collect()
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.queue.iter().flatten().try_for_each(|waiter| match &waiter.target {
+            Target::Future(future) => visit.call(future),
+            Target::Call(call, _) => visit.call(call),
+        })
     }
 
     /// Futures that wait, with their commands' ids.
@@ -292,6 +312,26 @@ impl Call {
             Some(Ok(value)) => Ok(value),
             Some(Err(exception)) => Err(PyErr::from_value(exception)),
         }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(state) = self.state.try_lock() else { return Ok(()) };
+        match &state.results {
+            Results::One(Some(Ok(object) | Err(object))) => visit.call(object)?,
+            Results::One(None) => {}
+            Results::Many { values, .. } => {
+                values.iter().flatten().try_for_each(|value| visit.call(value))?
+            }
+        }
+        match &state.waker {
+            Some(Waker::Lock(object) | Waker::Future(object)) => visit.call(object),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let waker = self.state.try_lock().ok().and_then(|mut state| state.waker.take());
+        drop(waker);
     }
 
     /// Has `lock` released as soon as every reply is here; false where they are here already.

@@ -10,12 +10,13 @@ use crate::{PENDING, clock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use respass::{Client, ConnId, DisconnectCause, Notice, Severity};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 #[pyclass(frozen, module = "respass._respass")]
 pub(crate) struct Core {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Shared,
 }
 
 #[pymethods]
@@ -25,7 +26,7 @@ impl Core {
         let text = options.text()?;
         let client = Client::new(options.config(py)?, seed, clock::now())
             .map_err(|error| error::config(py, &error.text))?;
-        Ok(Core { shared: Arc::new(Shared::new(client, text)) })
+        Ok(Core { shared: Shared::new(client, text) })
     }
 
     /// Connects without waiting for a command.
@@ -33,29 +34,35 @@ impl Core {
         self.shared.run(py, |state, now| state.client.connect(now))
     }
 
-    /// Submits one command.
+    /// Submits one command; `None` where this very thread is in the middle of another.
     #[pyo3(signature = (shape, *arguments))]
     fn submit<'py>(
         &self,
         py: Python<'py>,
         shape: u8,
         arguments: &Bound<'py, PyTuple>,
-    ) -> PyResult<Bound<'py, Call>> {
+    ) -> PyResult<Option<Bound<'py, Call>>> {
+        if self.shared.turn.is_mine() {
+            return Ok(None);
+        }
         let holder = Mutex::new(Commands::default());
         push(&holder, |commands| &mut commands.block, arguments, |commands| commands.shapes.push(shape))?;
         let commands = holder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let call = Bound::new(py, Call::one(None))?;
         self.shared.submit(py, &call, &commands, false)?;
-        Ok(call)
+        Ok(Some(call))
     }
 
-    /// Submits the commands of a buffer and empties it.
+    /// Submits the commands of a buffer and empties it; `None` likewise.
     fn submit_all<'py>(
         &self,
         py: Python<'py>,
         buffer: &CommandBuffer,
         is_transaction: bool,
-    ) -> PyResult<Bound<'py, Call>> {
+    ) -> PyResult<Option<Bound<'py, Call>>> {
+        if self.shared.turn.is_mine() {
+            return Ok(None);
+        }
         let commands = buffer.take();
         let call = if is_transaction {
             Call::one(Some(commands.shapes.clone().into_boxed_slice()))
@@ -65,7 +72,7 @@ impl Core {
         let call = Bound::new(py, call)?;
         self.shared.submit(py, &call, &commands, is_transaction)?;
         buffer.keep(commands);
-        Ok(call)
+        Ok(Some(call))
     }
 
     /// Gives up on a call.
@@ -74,13 +81,55 @@ impl Core {
         self.shared.run(py, |state, _| ids.into_iter().for_each(|id| state.client.cancel(id)))
     }
 
-    /// Bytes to write, which count as written from now on; empty where there are none, `None` where there are
-    /// actions to be done, or notices to be told, first.
+    /// Takes the turn to read, to connect and to close, where it is free.
+    fn lead(&self) -> bool {
+        self.shared.turn.lead()
+    }
+
+    /// Gives back every turn that this thread has.
+    fn leave(&self) {
+        self.shared.turn.leave();
+    }
+
+    /// Whether any thread has the turn to read.
+    #[getter]
+    fn is_led(&self) -> bool {
+        self.shared.turn.is_led()
+    }
+
+    /// Whether another thread is about to write to the socket.
+    #[getter]
+    fn is_written(&self) -> bool {
+        self.shared.turn.is_written()
+    }
+
+    /// Whether a thread was interrupted with bytes in its hands, since this was asked last.
+    fn was_torn(&self) -> bool {
+        self.shared.turn.was_torn()
+    }
+
+    /// Bytes to write: `sent` must follow. Empty where there are none or another thread writes, which will come
+    /// back for them; `None` where there are actions to be done, or notices to be told, first.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let bytes = self
-            .shared
-            .run(py, |state, now| if state.has_news() { None } else { Some(state.take_transmit(now)) })?;
+        if !self.shared.turn.start_writing() {
+            return Ok(Some(PyBytes::new(py, b"")));
+        }
+        let bytes = self.shared.run(py, |state, now| {
+            let bytes = if state.has_news() { None } else { Some(state.take_piece(now)) };
+            if bytes.as_ref().is_none_or(Vec::is_empty) {
+                self.shared.turn.stop_writing();
+            }
+            bytes
+        })?;
         Ok(bytes.map(|bytes| PyBytes::new(py, &bytes)))
+    }
+
+    /// The socket took `count` bytes of what `take` gave. Whether there is more to write at once.
+    fn sent(&self, py: Python<'_>, piece: &[u8], count: usize) -> PyResult<bool> {
+        self.shared.peek(py, |state| {
+            self.shared.turn.stop_writing();
+            state.sent(piece, count)
+        })
     }
 
     /// The socket is connected.
@@ -97,9 +146,7 @@ impl Core {
         };
         let conn = ConnId::from_u64(conn);
         self.shared.run(py, |state, now| {
-            if state.transmit == Some(conn) {
-                state.transmit = None;
-            }
+            state.forget_bytes(conn);
             state.client.handle_disconnected(conn, cause, now);
         })
     }
@@ -179,6 +226,20 @@ impl Core {
         self.shared.run(py, |state, _| state.transmit.is_some())
     }
 
+    /// What the driver has to do first. It stays so until `acted`: an interrupt loses nothing.
+    fn action<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let action = self.shared.peek(py, |state| state.actions.first().cloned())?;
+        action.map(|action| tuple(py, action)).transpose()
+    }
+
+    /// What `action` said is done.
+    fn acted(&self, py: Python<'_>) -> PyResult<()> {
+        let action =
+            self.shared.peek(py, |state| (!state.actions.is_empty()).then(|| state.actions.remove(0)))?;
+        drop(action);
+        Ok(())
+    }
+
     /// What the driver has to do, in order: tuples with a word in front.
     fn actions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let actions = self.shared.run(py, |state, _| std::mem::take(&mut state.actions))?;
@@ -194,6 +255,14 @@ impl Core {
     /// Ends everything.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.run(py, |state, now| state.client.close(now))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.shared.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.shared.clear();
     }
 
     /// How the login stands.

@@ -7,15 +7,19 @@ use crate::call::{Call, Ending, Target, Waiter, Waiters};
 use crate::clock;
 use crate::command::Commands;
 use crate::error;
+use crate::exit::Inside;
 use crate::fork::Birth;
 use crate::reply::Text;
+use crate::turn::Turn;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
+use pyo3::{PyTraverseError, PyVisit};
 use respass::{Client, CommandError, CommandId, ConnId, Notice, Now, Output, ReplyBatch, SubmitError};
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 
 /// What Python has to do.
+#[derive(Clone)]
 pub(crate) enum Action {
     Connect { conn: ConnId, host: String, port: u16 },
     Disconnect { conn: ConnId, last_bytes: Vec<u8> },
@@ -29,6 +33,10 @@ pub(crate) struct State {
     pub(crate) notices: Vec<Notice>,
     /// The connection that has bytes to write.
     pub(crate) transmit: Option<ConnId>,
+    /// The connection whose bytes were taken last, while it is there.
+    taken_from: Option<ConnId>,
+    /// Taken, and not by the socket yet.
+    unsent: Vec<u8>,
     /// For when a timer is set, in microseconds of the monotonic clock.
     pub(crate) armed_at: u64,
     /// When the last bytes were received, likewise.
@@ -68,7 +76,9 @@ impl State {
                     self.actions.push(Action::Connect { conn, host, port });
                 }
                 Output::Disconnect { conn, last_bytes } => {
-                    self.transmit = None;
+                    // Behind a piece that was sent in part nothing can follow.
+                    let last_bytes = if self.unsent.is_empty() { last_bytes } else { Vec::new() };
+                    self.forget_bytes(conn);
                     self.actions.push(Action::Disconnect { conn, last_bytes });
                 }
                 Output::TokenNeeded { newer_than } => self.actions.push(Action::TokenNeeded { newer_than }),
@@ -97,10 +107,43 @@ impl State {
     pub(crate) fn take_transmit(&mut self, now: Now) -> Vec<u8> {
         let Some(conn) = self.transmit else { return Vec::new() };
         let bytes = self.client.take_transmit(conn, now);
-        if bytes.is_empty() {
+        if !self.client.has_transmit() {
             self.transmit = None;
         }
         bytes
+    }
+
+    /// The next piece for a blocking socket: what it has not taken yet goes first.
+    pub(crate) fn take_piece(&mut self, now: Now) -> Vec<u8> {
+        if !self.unsent.is_empty() {
+            return std::mem::take(&mut self.unsent);
+        }
+        self.taken_from = self.transmit;
+        self.take_transmit(now)
+    }
+
+    /// The socket took `count` bytes of the piece. Whether there is more to write at once.
+    pub(crate) fn sent(&mut self, piece: &[u8], count: usize) -> bool {
+        match piece.get(count..) {
+            Some(rest) if !rest.is_empty() => {
+                if self.taken_from.is_some() {
+                    self.unsent = rest.to_vec();
+                }
+                false
+            }
+            _ => self.transmit.is_some() && self.actions.is_empty(),
+        }
+    }
+
+    /// The connection is there no more.
+    pub(crate) fn forget_bytes(&mut self, conn: ConnId) {
+        if self.transmit == Some(conn) {
+            self.transmit = None;
+        }
+        if self.taken_from == Some(conn) {
+            self.taken_from = None;
+            self.unsent = Vec::new();
+        }
     }
 }
 
@@ -108,6 +151,7 @@ impl State {
 pub(crate) struct Shared {
     state: ManuallyDrop<Mutex<State>>,
     pub(crate) text: Text,
+    pub(crate) turn: Turn,
     birth: Birth,
 }
 
@@ -129,10 +173,17 @@ impl Shared {
             actions: Vec::new(),
             notices: Vec::new(),
             transmit: None,
+            taken_from: None,
+            unsent: Vec::new(),
             armed_at: u64::MAX,
             received_at: clock::now().monotonic.as_micros(),
         };
-        Shared { state: ManuallyDrop::new(Mutex::new(state)), text, birth: Birth::here() }
+        Shared {
+            state: ManuallyDrop::new(Mutex::new(state)),
+            text,
+            turn: Turn::default(),
+            birth: Birth::here(),
+        }
     }
 
     /// Does something with the core, and hands over what came of it.
@@ -158,7 +209,24 @@ impl Shared {
         Ok(look(&mut state))
     }
 
+    /// For the garbage collector. Where the lock is taken nothing is said, and nothing is freed.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.state.try_lock() {
+            Ok(state) => state.waiters.traverse(visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Lets go of those who wait, who are garbage.
+    pub(crate) fn clear(&self) {
+        if self.birth.is_here() {
+            let waiters = self.state.try_lock().map(|mut state| std::mem::take(&mut state.waiters));
+            drop(waiters);
+        }
+    }
+
     fn deliver(&self, py: Python<'_>, deliveries: Deliveries) {
+        let _inside = Inside::enter(py);
         let Deliveries { replies, batches, failures } = deliveries;
         for (waiter, batch, node) in replies {
             let Some(batch) = batches.get(batch) else { continue };

@@ -13,6 +13,13 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 #[pyfunction]
 pub(crate) fn forked() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    crate::exit::forget_others();
+}
+
+/// Keeps an object for ever, with all that it holds: its finalisers would act on what the parent uses.
+#[pyfunction]
+pub(crate) fn leak(object: Py<PyAny>) {
+    std::mem::forget(object);
 }
 
 /// Which process an object was made in.

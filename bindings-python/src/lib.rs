@@ -10,11 +10,13 @@ mod compound;
 mod config;
 mod core;
 mod error;
+mod exit;
 mod fork;
 mod port;
 mod reply;
 mod shape;
 mod source;
+mod turn;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,6 +37,8 @@ fn _respass(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<source::Token>()?;
     module.add_class::<source::Failure>()?;
     module.add_function(wrap_pyfunction!(fork::forked, module)?)?;
+    module.add_function(wrap_pyfunction!(fork::leak, module)?)?;
+    module.add_function(wrap_pyfunction!(exit::exiting, module)?)?;
     let pending = PENDING
         .get_or_try_init(py, || py.import("builtins")?.getattr("object")?.call0().map(Bound::unbind))?;
     module.add("PENDING", pending)?;

@@ -5,13 +5,15 @@ use crate::client::Core;
 use crate::command::{CommandBuffer, Commands, push};
 use crate::core::Shared;
 use crate::error;
+use crate::exit::Inside;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use respass::ConnId;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Commands that were given in this loop turn.
 #[derive(Default)]
@@ -23,7 +25,7 @@ struct Pending {
 /// Connects a client core to one event loop.
 #[pyclass(frozen, module = "respass._respass")]
 pub(crate) struct LoopPort {
-    shared: Arc<Shared>,
+    core: Py<Core>,
     pending: Mutex<Pending>,
     event_loop: Py<PyAny>,
     running_loop: Py<PyAny>,
@@ -42,14 +44,14 @@ impl LoopPort {
     #[new]
     fn new(
         py: Python<'_>,
-        core: &Core,
+        core: Py<Core>,
         event_loop: Py<PyAny>,
         driver: Py<PyAny>,
         future: Py<PyAny>,
         future_options: Option<Py<PyDict>>,
     ) -> PyResult<LoopPort> {
         Ok(LoopPort {
-            shared: core.shared.clone(),
+            core,
             pending: Mutex::default(),
             event_loop,
             running_loop: py.import("asyncio")?.getattr("_get_running_loop")?.unbind(),
@@ -61,7 +63,8 @@ impl LoopPort {
         })
     }
 
-    /// Gives a command to be sent at the end of this loop turn. A future of its reply.
+    /// Gives a command to be sent at the end of this loop turn. A future of its reply. On another loop than this
+    /// port's, the driver finds the right one.
     #[pyo3(signature = (shape, *arguments))]
     fn call<'py>(
         slf: &Bound<'py, LoopPort>,
@@ -69,7 +72,10 @@ impl LoopPort {
         arguments: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let port = slf.get();
-        let future = port.make_future(slf.py())?;
+        let Some(future) = port.make_future(slf.py())? else {
+            let driver = port.driver.bind(slf.py()).call0()?;
+            return driver.call_method1(intern!(slf.py(), "elsewhere"), (shape, arguments));
+        };
         push(
             &port.pending,
             |pending| &mut pending.commands.block,
@@ -94,7 +100,7 @@ impl LoopPort {
         is_transaction: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, port) = (slf.py(), slf.get());
-        let future = port.make_future(py)?;
+        let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
         // What was given before leaves before.
         port.submit_pending(py)?;
         let commands = buffer.take();
@@ -105,7 +111,7 @@ impl LoopPort {
             Call::many(count)
         };
         call.resolves(future.clone().unbind());
-        port.shared.submit(py, &Bound::new(py, call)?, &commands, is_transaction)?;
+        port.shared().submit(py, &Bound::new(py, call)?, &commands, is_transaction)?;
         buffer.keep(commands);
         Self::flush_soon(slf)?;
         Ok(future)
@@ -144,16 +150,47 @@ impl LoopPort {
 
     /// Withdraws commands whose futures were cancelled.
     fn forget_cancelled(&self, py: Python<'_>) -> PyResult<()> {
-        let waiting: Vec<_> = self.shared.peek(py, |state| {
+        let waiting: Vec<_> = self.shared().peek(py, |state| {
             // A reference each, taken without running Python code.
             state.waiters.futures().map(|(id, future)| (id, future.clone_ref(py))).collect()
         })?;
         for (id, future) in waiting {
             if future.bind(py).call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-                self.shared.run(py, |state, _| state.client.cancel(id))?;
+                self.shared().run(py, |state, _| state.client.cancel(id))?;
             }
         }
         Ok(())
+    }
+
+    /// The loop ends: cancels every future that waits, because nobody is left to be told of an error.
+    fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
+        let mut futures = self.shared().peek(py, |state| state.waiters.all_futures(py))?;
+        futures.extend(std::mem::take(&mut *self.pending()).futures);
+        for future in futures {
+            future.bind(py).call_method0(intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for object in [&self.event_loop, &self.running_loop, &self.future, &self.driver] {
+            visit.call(object)?;
+        }
+        visit.call(&self.core)?;
+        visit.call(&self.future_options)?;
+        if let Ok(write) = self.write.try_lock() {
+            visit.call(&*write)?;
+        }
+        match self.pending.try_lock() {
+            Ok(pending) => pending.futures.iter().try_for_each(|future| visit.call(future)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self.detach();
+        let pending = std::mem::take(&mut *self.pending());
+        drop(pending);
     }
 }
 
@@ -166,15 +203,21 @@ impl LoopPort {
         self.write.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn shared(&self) -> &Shared {
+        &self.core.get().shared
+    }
+
+    /// `None` where another loop runs.
+    fn make_future<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if !self.running_loop.bind(py).call0()?.is(&self.event_loop) {
-            return Err(error::event_loop(py));
+            return Ok(None);
         }
-        self.future.bind(py).call((), self.future_options.as_ref().map(|options| options.bind(py)))
+        self.future.bind(py).call((), self.future_options.as_ref().map(|options| options.bind(py))).map(Some)
     }
 
     fn flush_soon(slf: &Bound<'_, LoopPort>) -> PyResult<()> {
         let py = slf.py();
+        let _inside = Inside::enter(py);
         let flush = slf.getattr(intern!(py, "flush"))?;
         slf.get().event_loop.bind(py).call_method1(intern!(py, "call_soon"), (flush,))?;
         Ok(())
@@ -190,10 +233,11 @@ impl LoopPort {
             .zip(&commands.shapes)
             .map(|(future, &shape)| Waiter { target: Target::Future(future), shape })
             .collect();
-        let refused =
-            self.shared.run(py, |state, now| self.shared.submit_each(py, state, &commands, waiters, now))?;
+        let refused = self
+            .shared()
+            .run(py, |state, now| self.shared().submit_each(py, state, &commands, waiters, now))?;
         for (waiter, error) in refused {
-            waiter.end(py, &self.shared.text, Ending::Refused(&error));
+            waiter.end(py, &self.shared().text, Ending::Refused(&error));
         }
         // Its memory serves the next turn.
         commands.clear();
@@ -206,10 +250,11 @@ impl LoopPort {
 
     /// Writes what can be written; then the driver has its turn, where there is something for it.
     fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = Inside::enter(py);
         let write = self.write().as_ref().map(|write| write.clone_ref(py));
         let (has_actions, delay) = loop {
             let may_write = write.is_some() && !self.is_paused.load(Ordering::Relaxed);
-            let (bytes, has_actions, delay) = self.shared.run(py, |state, now| {
+            let (bytes, has_actions, delay) = self.shared().run(py, |state, now| {
                 let bytes = if may_write { state.take_transmit(now) } else { Vec::new() };
                 (bytes, state.has_news(), state.arm(now))
             })?;
@@ -231,7 +276,7 @@ impl LoopPort {
     }
 
     fn received(&self, py: Python<'_>, conn: ConnId, bytes: &[u8]) -> PyResult<()> {
-        self.shared.run(py, |state, now| {
+        self.shared().run(py, |state, now| {
             state.received_at = now.monotonic.as_micros();
             state.client.handle_received(conn, bytes, now);
         })?;
@@ -260,6 +305,11 @@ impl Link {
     /// `BufferedProtocol.get_buffer`.
     fn get_buffer<'py>(&self, py: Python<'py>, _size_hint: isize) -> Bound<'py, PyByteArray> {
         self.buffer.bind(py).clone()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.port)?;
+        visit.call(&self.buffer)
     }
 
     /// `BufferedProtocol.buffer_updated`.

@@ -157,17 +157,6 @@ def test_decode_responses_and_tls(tls_server: Server) -> None:
     asyncio.run(main())
 
 
-def test_a_second_loop_is_refused(server: Server) -> None:
-    r = Redis(port=server.port)
-
-    async def use() -> None:
-        assert await r.ping()
-
-    asyncio.run(use())
-    with pytest.raises(respass.EventLoopError):
-        asyncio.run(use())
-
-
 def test_a_client_without_a_loop_is_refused(server: Server) -> None:
     with pytest.raises(respass.EventLoopError):
         Redis(port=server.port).get("k")

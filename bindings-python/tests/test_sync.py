@@ -271,24 +271,6 @@ def test_the_sync_client_works_inside_a_running_loop(server: Server) -> None:
     assert asyncio.run(main())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_is_refused_and_the_parent_goes_on(r: respass.Redis, server: Server) -> None:
-    r.set("k", "v")
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            r.get("k")
-        except respass.ForkError:
-            with respass.Redis(port=server.port) as own:
-                os.write(write, b"refused " + own.get("k"))
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 100) == b"refused v"
-    assert r.get("k") == b"v"
-
-
 def test_an_interrupt_leaves_no_reply_behind(r: respass.Redis) -> None:
     import signal
 

@@ -6,7 +6,7 @@ steps aside as soon as it finds the turn taken.
 
 from __future__ import annotations
 
-import os
+import atexit
 import selectors
 import socket
 import threading
@@ -14,10 +14,14 @@ import time
 import weakref
 from typing import Any, Protocol
 
+from . import _fork
+
 #: Longest sleep, in seconds.
 _SLEEP_MAX = 30.0
 #: Shortest: what is due and cannot be done must not keep a processor busy.
 _SLEEP_MIN = 0.02
+#: How long the end of the process may be held up.
+_JOIN_MAX = 1.0
 #: How long a client that was found in use is left alone.
 _STEP_ASIDE = 1.0
 
@@ -36,8 +40,16 @@ class _Background:
         self._poked.setblocking(False)
         self._poke.setblocking(False)
         self._selector.register(self._poked, selectors.EVENT_READ, None)
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="respass-background", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self.release()
+            raise
+
+    def is_current(self) -> bool:
+        return self._thread is threading.current_thread()
 
     def poke(self) -> None:
         try:
@@ -45,25 +57,53 @@ class _Background:
         except OSError:
             pass  # full of pokes already
 
+    def release(self) -> None:
+        """Closes the descriptors. Nothing is taken out of the selector: in a child of `fork`, the kernel's
+        part of it is the parent's."""
+        self._selector.close()
+        self._poked.close()
+        self._poke.close()
+
+    def stop(self) -> None:
+        """Ends the thread: at the end of the process it must not be found in the middle of something."""
+        self._is_stopped = True
+        self.poke()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_MAX)
+        if not self._thread.is_alive():
+            self.release()
+
     def _run(self) -> None:
-        while True:
-            delay = _SLEEP_MAX
-            for one in list(self.attended):
-                wakeup = _quietly(_wakeup, one)
-                if wakeup is not None:
-                    delay = min(delay, wakeup)
-            for key, _ in self._select(max(delay, _SLEEP_MIN)):
-                if key.data is None:
-                    self._poked.recv(4096)
-                    continue
-                client = key.data()
-                if client is None or not _quietly(_read_idle, client):
-                    self._selector.unregister(key.fileobj)
-                    if client is not None:
-                        client.watched = None
-                        client.watch_after = time.monotonic() + _STEP_ASIDE
-            for one in list(self.attended):
-                _quietly(self._look_after, one)
+        # Each step is a call of its own: a variable that lived here would keep a forgotten client alive.
+        while not self._is_stopped:
+            self._read(self._select(self._delay()))
+            self._look_after_all()
+
+    def _delay(self) -> float:
+        delay = _SLEEP_MAX
+        for one in list(self.attended):
+            wakeup = _quietly(_wakeup, one)
+            if wakeup is not None:
+                delay = min(delay, wakeup)
+            if getattr(one, "is_unwatched", False):
+                delay = min(delay, _STEP_ASIDE)
+        return max(delay, _SLEEP_MIN)
+
+    def _read(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        for key, _ in ready:
+            if key.data is None:
+                self._poked.recv(4096)
+                continue
+            client = key.data()
+            if client is None or not _quietly(_read_idle, client):
+                self._selector.unregister(key.fileobj)
+                if client is not None:
+                    client.watched = None
+                    client.watch_after = time.monotonic() + _STEP_ASIDE
+
+    def _look_after_all(self) -> None:
+        for one in list(self.attended):
+            _quietly(self._look_after, one)
 
     def _select(self, delay: float) -> list[tuple[selectors.SelectorKey, int]]:
         try:
@@ -110,8 +150,10 @@ def _quietly(function: Any, one: Any) -> Any:
         return None
 
 
-_lock = threading.Lock()
+# A finaliser may make a client while another is being made by the same thread.
+_lock = threading.RLock()
 _background: _Background | None = None
+_is_exiting = False
 
 
 def add(one: Attended) -> bool:
@@ -119,12 +161,23 @@ def add(one: Attended) -> bool:
     global _background
     with _lock:
         if _background is None:
-            try:
-                _background = _Background()
-            except RuntimeError:
+            if _is_exiting:
                 return False
+            try:
+                made = _Background()
+            except (RuntimeError, OSError):
+                return False
+            if _background is None:
+                _background = made
+            else:
+                made.stop()
         _background.attended.add(one)
     return True
+
+
+def is_here() -> bool:
+    """Whether the caller is that thread."""
+    return _background is not None and _background.is_current()
 
 
 def poke() -> None:
@@ -133,12 +186,20 @@ def poke() -> None:
         _background.poke()
 
 
+@_fork.on_fork
 def _forget() -> None:
     """In a forked child there is no such thread."""
     global _lock, _background
-    _lock = threading.Lock()
-    _background = None
+    _lock = threading.RLock()
+    former, _background = _background, None
+    if former is not None:
+        former.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+@atexit.register
+def _exit() -> None:
+    global _background, _is_exiting
+    _is_exiting = True
+    former, _background = _background, None
+    if former is not None:
+        former.stop()

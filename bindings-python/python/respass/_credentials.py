@@ -13,12 +13,12 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from . import _background
+from . import _background, _fork
 from ._respass import Failure, Source, Token
 from .exceptions import ConfigurationError
 
@@ -71,7 +71,7 @@ class Supply:
     def __repr__(self) -> str:
         return f"<respass token supply over {type(self.credential).__name__}>"
 
-    def subscribe(self, client: Subscriber) -> Callable[[], None]:
+    def subscribe(self, client: Subscriber) -> weakref.finalize[[], Any]:
         """From now on the client is told of tokens. Returns what ends that; the client's end does, too."""
         self._clients.add(client)
         self.source.subscribe()
@@ -83,7 +83,9 @@ class Supply:
                 clients.discard(former)
             source.unsubscribe()
 
-        return weakref.finalize(client, end)
+        subscription = weakref.finalize(client, end)
+        subscription.atexit = False
+        return subscription
 
     def request(self, client: Subscriber, newer_than: int) -> None:
         """The client needs a token newer than that one: it is told at once, or later."""
@@ -148,7 +150,10 @@ class ThreadSupply(Supply):
         try:
             worker.start()
         except RuntimeError:  # no thread to be had
-            self._work()
+            if _background.is_here():  # the only thread that there is has others to look after
+                self.source.failed("no thread could be started to ask the credential")
+            else:
+                self._work()
 
     def _work(self) -> None:
         try:
@@ -213,7 +218,7 @@ def _tick(reference: weakref.ref[TaskSupply]) -> None:
 
 # One supply for each credential object; for an asynchronous one, on each loop. A supply holds its credential,
 # so an identity in use is never given to another object.
-_lock = threading.Lock()
+_lock = threading.RLock()
 _supplies: weakref.WeakValueDictionary[tuple[int, int], Supply] = weakref.WeakValueDictionary()
 
 
@@ -241,15 +246,12 @@ def task_supply(credential: Any, loop: asyncio.AbstractEventLoop) -> TaskSupply:
     return supply
 
 
+@_fork.on_fork
 def _forget() -> None:
     """In a forked child: threads, locks and sources are the parent's."""
     global _lock, _supplies
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _supplies = weakref.WeakValueDictionary()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 def describe(error: BaseException) -> str:

@@ -9,87 +9,147 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from _thread import LockType, allocate_lock
-from collections import deque
 from typing import Any
 
-from . import _background
+from . import _background, _fork
 from ._config import Options
-from ._credentials import is_async, thread_supply
+from ._credentials import ThreadSupply, is_async, thread_supply
 from ._logging import Notice, log_notices, report
 from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Token
 from ._socket import DONT_WAIT, PATIENCE, connect, is_readable, prepare, reason, wait_writable
-from .exceptions import ConfigurationError, RedisError
+from .exceptions import ConfigurationError, ForkError, RedisError
 
 #: One read. Larger reads do not pay: the core copies from here while it is warm.
 BUFFER_LEN = 128 * 1024
-#: After a shorter piece the core has no more to write: it seals up to 64 KiB at once.
-MORE_LEN = 32 * 1024
 #: After so many seconds of silence the socket is looked at before it is written to.
 STALE = 1.0
 #: As often at most, so that a server that never stops sending cannot keep a command from being written.
 LOOKS_MAX = 16
 
 
+class _Unborn:
+    """In a forked child, stands where a driver's core will be: whoever needs it first has it made."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._driver.core is self:
+                self._driver.begin()
+        return getattr(self._driver.core, name)
+
+
 class Driver:
     """Drives a core over a blocking socket."""
 
+    core: Any
+    supply: ThreadSupply | None
+
     def __init__(self, options: Options, credential: Any, background: bool) -> None:
-        self.core = Core(options, os.urandom(32))
-        self._buffer = bytearray(BUFFER_LEN)
-        self._sock: socket.socket | None = None
-        self._conn = 0
-        #: Taken from the core and not by the socket yet.
-        self._unsent: bytes | memoryview = b""
-        self._todo: deque[tuple[Any, ...]] = deque()
+        if credential is not None and is_async(credential):
+            raise ConfigurationError("an asynchronous credential belongs to respass.asyncio.Redis")
+        self._options, self._credential, self._wants_background = options, credential, background
         self._on_notice = options.on_notice
-        #: To be told once the turn is free: the callback may use the client.
-        self._notices: list[Notice] = []
-        #: Whoever holds it reads, connects and closes.
-        self._turn = allocate_lock()
-        self._writing = allocate_lock()
-        #: The locks of threads that wait for a reply or for the turn.
-        self._sleepers: dict[LockType, None] = {}
-        self._wake = threading.Event()
         self._connect_timeout = options.socket_connect_timeout or 3600.0
         self._patience = min(PATIENCE, options.socket_timeout or PATIENCE)
         self.is_closed = False
+        self._reset()
+        self.begin()
+        _fork.add(self)
+
+    def _reset(self) -> None:
+        self._buffer = bytearray(BUFFER_LEN)
+        self._sock: socket.socket | None = None
+        self._conn = 0
+        #: Sockets on their way to be connected.
+        self._dialled: list[socket.socket] = []
+        #: The locks of threads that wait for a reply or for the turn.
+        self._sleepers: dict[LockType, None] = {}
+        #: To be told once the turn is free: the callback may use the client.
+        self._notices: list[Notice] = []
+        #: Released to wake a leader without a socket. An interrupted `threading.Event` may stay locked.
+        self._wake = allocate_lock()
+        #: Bytes may be between the socket and the core; where it is found so, their reader was interrupted.
+        self._is_torn = False
         #: Of the background thread: the socket that it watches, and from when on it may watch again.
         self.watched: socket.socket | None = None
         self.watch_after = 0.0
-        self._background = background and _background.add(self)
+        self._background = False
         self.supply = None
-        if credential is not None:
-            if is_async(credential):
-                raise ConfigurationError("an asynchronous credential belongs to respass.asyncio.Redis")
-            self.supply = thread_supply(credential, self._background)
-            self._unsubscribe = self.supply.subscribe(self)
+        self._subscription: Any = None
+
+    def begin(self) -> None:
+        """Makes the core, and what lives as long as it does."""
+        core = Core(self._options, os.urandom(32))
+        if self.is_closed:
+            core.close()
+        self._background = self._wants_background and _background.add(self)
+        if self._credential is not None:
+            self.supply = thread_supply(self._credential, self._background)
+            self._subscription = self.supply.subscribe(self)
+        self.core = core
+
+    def forked(self) -> None:
+        """In a child: nothing of the parent's is used, and the child's copies of its descriptors are closed.
+        The parent's connection lives on, so not a byte is written."""
+        if self._subscription is not None:
+            self._subscription.detach()
+        inherited = [*self._dialled, *([] if self._sock is None else [self._sock])]
+        self._reset()
+        self.core = _Unborn(self)
+        for sock in inherited:
+            sock.close()
 
     # Commands
 
     def execute(self, shape: int, *arguments: Any) -> Any:
         """Sends one command and waits for its reply."""
-        return self._wait(self.core.submit(shape, *arguments))
+        call = self.core.submit(shape, *arguments)
+        if call is None:
+            return self._aside("execute", shape, *arguments)
+        return self._wait(call)
 
     def execute_all(self, buffer: CommandBuffer, is_transaction: bool) -> Any:
         """Sends the commands of a pipeline and waits for their replies."""
-        return self._wait(self.core.submit_all(buffer, is_transaction))
+        call = self.core.submit_all(buffer, is_transaction)
+        if call is None:
+            return self._aside("execute_all", buffer, is_transaction)
+        return self._wait(call)
+
+    def _aside(self, method: str, *arguments: Any) -> Any:
+        """A finaliser or a signal handler came in the middle of a command of this very thread, which can go
+        on only when it has ended: it gets a connection of its own."""
+        other = Driver(self._options, self._credential, background=False)
+        try:
+            return getattr(other, method)(*arguments)
+        finally:
+            other.close()
 
     def _wait(self, call: Call) -> Any:
-        if not self._turn.acquire(False):
-            return self._follow(call)
+        core = self.core
         try:
-            return self._lead(call)
+            if core.lead():
+                return self._lead(call)
+            return self._follow(call)
         except RedisError:
             raise
         except BaseException:
-            self._interrupted(call)
+            self._interrupted(core, call)
             raise
         finally:
-            self._leave()
+            core.leave()
+            if self._sleepers:
+                self._hand_over()
+            if self._notices:
+                self._report()
 
     def _follow(self, call: Call) -> Any:
         """Somebody else reads: waits until the reply is here, or the turn is free."""
+        core = self.core
         lock = allocate_lock()
         lock.acquire()
         self._sleepers[lock] = None
@@ -97,38 +157,14 @@ class Driver:
             self._write_beside()
             while call.wakes(lock):
                 # The reader may have left before it could see this thread among the sleepers.
-                if self._turn.acquire(False):
+                if core.lead():
                     self._sleepers.pop(lock, None)
-                    try:
-                        return self._lead(call)
-                    except RedisError:
-                        raise
-                    except BaseException:
-                        self._interrupted(call)
-                        raise
-                    finally:
-                        self._turn.release()
-                lock.acquire()
+                    return self._lead(call)
+                # An end, in case that an interrupt kept the reader from waking anybody.
+                lock.acquire(True, PATIENCE)
             return call.result()
-        except RedisError:
-            raise
-        except BaseException:
-            self.core.cancel(call)
-            raise
         finally:
             self._sleepers.pop(lock, None)
-            # This thread may have been woken to take the turn, and does not need it.
-            if self._sleepers:
-                self._hand_over()
-            if self._notices:
-                self._report()
-
-    def _leave(self) -> None:
-        self._turn.release()
-        if self._sleepers:
-            self._hand_over()
-        if self._notices:
-            self._report()
 
     def _report(self) -> None:
         notices, self._notices = self._notices, []
@@ -136,43 +172,47 @@ class Driver:
 
     def _hand_over(self) -> None:
         """Wakes one sleeper, which takes the turn if its reply is not here."""
-        if self._turn.locked():
+        if self.core.is_led:
             return
         for lock in list(self._sleepers):
-            try:
-                lock.release()
-            except RuntimeError:  # awake already
-                pass
+            _release(lock)
             return
 
     def _lead(self, call: Call) -> Any:
         """Writes and reads until the call is complete. The turn is held."""
         core, buffer = self.core, self._buffer
+        if self._is_torn or core.was_torn():
+            self._mend()
         if core.silence() > STALE:
             self._look_first()
         if not self._background:
             self._tend()
-        if self._todo:
-            self._attend()
         while True:
             sock = self._sock
-            if sock is not None and self._write(sock):
+            if sock is not None and (is_full := self._write(sock)) is not None:
                 try:
-                    if self._unsent and not wait_writable(sock, self._patience, or_readable=True):
+                    if is_full and not wait_writable(sock, self._patience, or_readable=True):
                         core.timeout()
                         continue
+                    self._is_torn = True
                     count = sock.recv_into(buffer)
                 except (BlockingIOError, TimeoutError):
+                    self._is_torn = False
                     core.timeout()
                 except OSError as error:
                     self._lost("broken", str(error))
                 else:
                     if count:
-                        reply = core.received(self._conn, buffer, count, call)
+                        try:
+                            reply = core.received(self._conn, buffer, count, call)
+                        finally:
+                            self._is_torn = False
                         if reply is not PENDING:
                             return reply
                         continue
                     self._lost("closed", "")
+            if core is not self.core:
+                raise ForkError("the process forked while this command waited: its reply goes to the parent")
             self._attend()
             if call.done:
                 return call.result()
@@ -183,34 +223,30 @@ class Driver:
 
     # Reading and writing
 
-    def _write(self, sock: socket.socket) -> bool:
-        """Writes as much as the socket takes; false where the core wants something done first."""
-        with self._writing:
-            while True:
-                rest = self._unsent
-                data = rest or self.core.take()
-                if not data:
-                    return data is not None
-                try:
-                    sent = sock.send(data, DONT_WAIT)
-                except (BlockingIOError, TimeoutError):
-                    sent = 0
-                except OSError:
-                    return True  # the read will tell
-                if sent < len(data):
-                    self._unsent = memoryview(data)[sent:]
-                    return True
-                self._unsent = b""
-                if not rest and sent < MORE_LEN:
-                    return True
+    def _write(self, sock: socket.socket) -> bool | None:
+        """Writes what there is: whether the socket is full. `None` where the core has actions first."""
+        core = self.core
+        while True:
+            data = core.take()
+            if not data:
+                return None if data is None else False
+            try:
+                count = sock.send(data, DONT_WAIT)
+            except (BlockingIOError, TimeoutError):
+                count = 0
+            except OSError:
+                count = len(data)  # the read will tell
+            if not core.sent(data, count):
+                return count < len(data)
 
     def _write_beside(self) -> None:
         """Writes while another thread reads."""
         while (sock := self._sock) is not None:
-            if not self._write(sock):
-                self._wake.set()
+            is_full = self._write(sock)
+            if is_full is None:
+                _release(self._wake)
                 return
-            if not self._unsent:
+            if not is_full:
                 return
             try:
                 wait_writable(sock, self._patience)
@@ -221,7 +257,7 @@ class Driver:
         """After a silence: what became due or was received meanwhile comes before any write."""
         self.core.timeout()
         sock = self._sock
-        # The last piece may be the connection's end: a few reads are worth a command that would be lost with it.
+        # The last piece may be the connection's end: a few reads are worth a command that would be lost.
         for _ in range(LOOKS_MAX):
             if sock is None or sock is not self._sock or not is_readable(sock):
                 break
@@ -238,15 +274,18 @@ class Driver:
                 self.supply.tick()
 
     def _read(self, sock: socket.socket) -> None:
+        self._is_torn = True
         try:
             count = sock.recv_into(self._buffer)
         except (BlockingIOError, TimeoutError):
+            self._is_torn = False
             return
         except OSError as error:
             self._lost("broken", str(error))
             return
         if count:
             self.core.received(self._conn, self._buffer, count, None)
+            self._is_torn = False
         else:
             self._lost("closed", "")
 
@@ -255,8 +294,7 @@ class Driver:
         if self.core.has_actions:
             return
         delay = self.core.wakeup()
-        self._wake.wait(PATIENCE if delay is None else min(delay, PATIENCE))
-        self._wake.clear()
+        self._wake.acquire(True, PATIENCE if delay is None else max(0.0, min(delay, PATIENCE)))
         self.core.timeout()
         if not self._background:
             self._tend()
@@ -265,32 +303,34 @@ class Driver:
 
     def _attend(self, may_connect: bool = True) -> None:
         """Does what the core wants done. The turn is held."""
-        todo = self._todo
-        todo.extend(self.core.actions())
-        while todo and (may_connect or todo[0][0] != "connect"):
-            kind, *rest = todo.popleft()
+        core = self.core
+        while (action := core.action()) is not None:
+            kind, *rest = action
             if kind == "connect":
+                if not may_connect:
+                    break
                 self._connect(*rest)
             elif kind == "disconnect":
                 self._disconnect(*rest)
             elif kind == "token" and self.supply is not None:
                 self.supply.request(self, *rest)
-            todo.extend(self.core.actions())
-        notices = log_notices(self.core)
+            core.acted()
+        notices = log_notices(core)
         if self._on_notice is not None:
             self._notices += notices
 
     def _connect(self, conn: int, host: str, port: int) -> None:
+        if self._sock is not None and conn == self._conn:
+            self._lost("broken", "interrupted")
+            return
         try:
-            sock = connect(host, port, self._connect_timeout)
+            sock = connect(host, port, self._connect_timeout, self._dialled)
         except OSError as error:
             self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
             return
-        except BaseException:
-            self.core.disconnected(conn, "failed", "interrupted")
-            raise
         prepare(sock, self._patience)
-        self._sock, self._conn, self._unsent = sock, conn, b""
+        self._sock, self._conn = sock, conn
+        self._dialled.clear()
         self.core.connected(conn)
         if self._background:
             _background.poke()
@@ -299,7 +339,7 @@ class Driver:
         sock = self._sock
         if sock is None or conn != self._conn:
             return
-        if last_bytes and not self._unsent:
+        if last_bytes:
             try:
                 sock.send(last_bytes, DONT_WAIT)
             except OSError:
@@ -307,23 +347,27 @@ class Driver:
         self._drop()
 
     def _lost(self, how: str, text: str) -> None:
-        conn = self._conn
+        self._is_torn = True
         self._drop()
-        self.core.disconnected(conn, how, text)
+        self.core.disconnected(self._conn, how, text)
+        self._is_torn = False
 
     def _drop(self) -> None:
         sock, self._sock = self._sock, None
-        with self._writing:
-            self._unsent = b""
+        # A number that was closed may be another socket's by the time that a late write comes.
+        while self.core.is_written:
+            time.sleep(0)
         if sock is not None:
             sock.close()
 
-    def _interrupted(self, call: Call) -> None:
-        """An exception came from outside (Ctrl-C). Bytes may have been lost between the socket and the core,
-        and replies and commands would come apart: the connection ends."""
-        if self._sock is not None:
-            self._lost("broken", "interrupted")
-        self.core.cancel(call)
+    def _mend(self) -> None:
+        """An exception came from outside (Ctrl-C) at a moment when bytes may have been lost between the
+        socket and the core: replies and commands would come apart, so the connection ends."""
+        self._lost("broken", "interrupted")
+
+    def _interrupted(self, core: Any, call: Call) -> None:
+        if core is self.core:
+            core.cancel(call)
 
     # From other threads
 
@@ -340,69 +384,97 @@ class Driver:
     def _kick(self) -> None:
         if self.core.has_bytes:
             self._write_beside()
-        self._wake.set()
+        _release(self._wake)
         if self._background:
             _background.poke()
 
     def wakeup(self) -> float | None:
         """For the background thread: seconds until `tick`. A client that should connect waits for its next
         caller to do so: connecting may take long, and others have timers, too."""
-        return None if self.is_closed or self._todo else self.core.wakeup()
+        return None if self.is_closed or self.core.action() is not None else self.core.wakeup()
 
     def tick(self) -> None:
         """A timer is due."""
-        self.core.timeout()
-        if not self._turn.acquire(False):
-            if self.core.has_bytes:
-                self._write_beside()
-            return
-        try:
-            self._attend(may_connect=False)
-            if self._sock is not None:
-                self._write(self._sock)
-        finally:
-            self._leave()
+        core = self.core
+        core.timeout()
+        if core.lead():
+            try:
+                self._catch_up()
+            finally:
+                self._leave(core)
+        elif core.has_bytes:
+            self._write_beside()
 
     def idle_socket(self) -> socket.socket | None:
         """The socket, where nobody reads from it."""
-        return None if self._turn.locked() else self._sock
+        return None if self.core.is_led else self._sock
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether nobody would notice the connection's end while no command is given."""
+        return self._sock is not None and self._sock is not self.watched
 
     def read_idle(self) -> bool:
         """Reads what came while nobody waited; false where somebody reads, or the socket is gone."""
-        if not self._turn.acquire(False):
+        core = self.core
+        if not core.lead():
             return False
         try:
+            if self._is_torn or core.was_torn():
+                self._mend()
             sock = self._sock
             if sock is None or sock is not self.watched:
                 return False
             if is_readable(sock):
                 self._read(sock)
-            self._attend(may_connect=False)
-            if self._sock is not None:
-                self._write(self._sock)
+            self._catch_up()
             return self._sock is sock
         finally:
-            self._leave()
+            self._leave(core)
+
+    def _catch_up(self) -> None:
+        """What can be done without a caller who waits. The turn is held."""
+        self._attend(may_connect=False)
+        if self._sock is not None:
+            self._write(self._sock)
+
+    def _leave(self, core: Any) -> None:
+        core.leave()
+        if self._sleepers:
+            self._hand_over()
+        if self._notices:
+            self._report()
 
     def close(self) -> None:
         """Ends everything; whoever waits is told so."""
         if self.is_closed:
             return
         self.is_closed = True
-        self.core.close()
-        if self.supply is not None:
-            self._unsubscribe()
-        if self._turn.acquire(False):
+        core = self.core
+        core.close()
+        if self._subscription is not None:
+            self._subscription()
+        if core.lead():
             try:
                 self._attend()
                 self._drop()
             finally:
-                self._leave()
+                core.leave()
+                if self._sleepers:
+                    self._hand_over()
             return
-        self._wake.set()
+        _release(self._wake)
         sock = self._sock
         if sock is not None:
             try:
                 sock.shutdown(socket.SHUT_RDWR)  # ends the read; the reader closes
             except OSError:
                 pass
+
+
+def _release(lock: LockType) -> None:
+    """Wakes whoever waits to acquire it."""
+    try:
+        lock.release()
+    except RuntimeError:  # awake already
+        pass

@@ -19,12 +19,14 @@ PATIENCE = 1.0
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
-def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Tries each address of the host, all within `timeout` seconds."""
+def connect(host: str, port: int, timeout: float, dialled: list[socket.socket]) -> socket.socket:
+    """Tries each address of the host, all within `timeout` seconds. `dialled` holds each socket from its
+    beginning: a child of `fork` has to know of it."""
     deadline = time.monotonic() + timeout
     latest: OSError | None = None
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
+        dialled[:] = [sock]
         try:
             sock.settimeout(max(0.05, deadline - time.monotonic()))
             sock.connect(address)
@@ -35,6 +37,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
         except BaseException:
             sock.close()
             raise
+    dialled.clear()
     raise latest or OSError(f"{host} has no address")
 
 

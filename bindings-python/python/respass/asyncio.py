@@ -9,9 +9,10 @@ import asyncio
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
+from . import _fork
 from ._client import BaseRedis, ClientOptions, UrlOptions, _Encoding
 from ._config import Options
 from ._credentials import Supply, is_async, task_supply, thread_supply
@@ -19,7 +20,7 @@ from ._iterators import AsyncIterators
 from ._lock import AsyncLock as Lock
 from ._logging import log_notices, report
 from ._pipeline import AsyncPipeline as Pipeline
-from ._respass import CommandBuffer, Core, Failure, Link, LoopPort, Token
+from ._respass import CommandBuffer, Core, Failure, Link, LoopPort, Token, leak
 from ._scripts import AsyncScript
 from ._socket import keep_alive, reason
 from ._typed import AsyncCommands, T
@@ -50,8 +51,9 @@ class _Protocol(asyncio.BufferedProtocol):
         self.driver.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+        if self.ended.done():
+            return
+        self.ended.set_result(None)
         self.driver.lost(self, error)
 
     def pause_writing(self) -> None:
@@ -64,11 +66,10 @@ class _Protocol(asyncio.BufferedProtocol):
 class _LoopDriver:
     """Drives a core on one event loop."""
 
-    def __init__(
-        self, core: Core, options: Options, credential: Any, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.core, self.loop = core, loop
-        self.on_notice = options.on_notice
+    def __init__(self, drivers: _Drivers, core: Core, loop: asyncio.AbstractEventLoop) -> None:
+        credential = drivers.credential
+        self.core, self.loop, self._drivers = core, loop, weakref.ref(drivers)
+        self.on_notice = drivers.options.on_notice
         self.buffer = bytearray(BUFFER_LEN)
         self.protocol: _Protocol | None = None
         self._connecting: set[asyncio.Task[None]] = set()
@@ -84,9 +85,19 @@ class _LoopDriver:
         if credential is not None:
             asynchronous = is_async(credential)
             self.supply = task_supply(credential, loop) if asynchronous else thread_supply(credential)
-            self._unsubscribe = self.supply.subscribe(self)
+            self._subscription = self.supply.subscribe(self)
+        self.has_ended = False
+        self._farewell = _farewell(weakref.ref(self))
+        _step(self._farewell.__anext__())
 
     # From the native port
+
+    def elsewhere(self, shape: int, arguments: tuple[Any, ...]) -> Any:
+        """A command was given on another loop than this driver's."""
+        drivers = self._drivers()
+        if drivers is None:
+            raise EventLoopError("this client is gone")
+        return drivers.switch().port.call(shape, *arguments)
 
     def attend(self, has_actions: bool, delay: float | None) -> None:
         """The core wants something done, or a timer set."""
@@ -123,12 +134,17 @@ class _LoopDriver:
     # The connection
 
     async def _connect(self, conn: int, host: str, port: int) -> None:
+        protocol = _Protocol(self, conn)
         try:
-            await self.loop.create_connection(lambda: _Protocol(self, conn), host, port)
+            await self.loop.create_connection(lambda: protocol, host, port)
         except OSError as error:
             self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
         except BaseException:
             self.core.disconnected(conn, "failed", "interrupted")
+            if protocol.transport is not None:
+                # uvloop tells a connection's end only to those who were told of its beginning.
+                protocol.transport.abort()
+                protocol.connection_lost(None)
             raise
         self.port.flush()
 
@@ -182,29 +198,176 @@ class _LoopDriver:
         except RuntimeError:
             pass  # the loop is closed: nobody waits
 
-    def execute_all(self, buffer: CommandBuffer, is_transaction: bool) -> Any:
-        """A future of a pipeline's replies."""
-        return self.port.call_all(buffer, is_transaction)
+    # The end
 
     async def close(self) -> None:
         """Ends everything and waits for the socket to be closed."""
         protocol = self.protocol
+        self.end()
+        if protocol is not None:
+            # Whoever is cancelled while waiting must not cancel what others wait for.
+            await asyncio.shield(protocol.ended)
+
+    def end(self) -> None:
+        """Ends everything; the socket is closed in one of the loop's next turns."""
         self.core.close()
-        if self.supply is not None:
-            self._unsubscribe()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._let_go()
         for task in list(self._connecting):
             task.cancel()
         self.port.flush()
+
+    def end_soon(self) -> None:
+        """The same from another thread, or from a finaliser."""
+        try:
+            self.loop.call_soon_threadsafe(self.end)
+        except RuntimeError:
+            self.drop()
+
+    def drop(self) -> None:
+        """The loop is closed: nothing can be asked of it, and what waits is never told."""
+        self._let_go()
+        protocol, self.protocol = self.protocol, None
+        self.port.detach()
         if protocol is not None:
-            await protocol.ended
+            _drop(protocol.transport)
+
+    def abandon(self) -> None:
+        """In a child of `fork`: the connection, the loop and the kernel's event queue are the parent's."""
+        if self.supply is not None:
+            self._subscription.detach()
+        leak(self)
+        sock = None if self.protocol is None else self.protocol.transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            os.close(sock.fileno())
+
+    def _let_go(self) -> None:
+        self.has_ended = True
+        if self.supply is not None:
+            self._subscription()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        _step(self._farewell.aclose())
+
+
+async def _farewell(reference: weakref.ref[_LoopDriver]) -> AsyncGenerator[None]:
+    """Before a loop is closed it ends the asynchronous generators that were begun on it: the one moment at
+    which a connection can still be closed in an orderly way."""
+    try:
+        yield
+    finally:
+        driver = reference()
+        if driver is not None and not driver.has_ended:
+            driver.port.cancel_all()
+            driver.end()
+
+
+def _step(awaitable: Any) -> None:
+    """Runs what never waits."""
+    try:
+        awaitable.send(None)
+    except (StopIteration, StopAsyncIteration, RuntimeError):
+        pass
+
+
+def _drop(transport: Any) -> None:
+    """Closes a transport whose loop is closed."""
+    end = getattr(transport, "_call_connection_lost", None)
+    try:
+        if end is not None:
+            end(None)  # no public method closes its socket any more
+        else:
+            transport.abort()
+    except (RuntimeError, AttributeError, TypeError):
+        pass
 
 
 def _timeout(reference: weakref.ref[_LoopDriver]) -> None:
     driver = reference()
     if driver is not None:
         driver.timeout()
+
+
+class _Drivers:
+    """The drivers of one client: one for each event loop that it is used on."""
+
+    def __init__(self, client: Redis[Any], options: Options, credential: Any) -> None:
+        self.credential = credential
+        self.is_closed = False
+        self.options, self._name = options, repr(client)
+        self._client = weakref.ref(client)
+        self._drivers: dict[asyncio.AbstractEventLoop, _LoopDriver] = {}
+        # Made at once, so that options that cannot work are refused at once.
+        self._spare: Core | None = Core(options, os.urandom(32))
+        _fork.add(self)
+
+    def current(self) -> _LoopDriver:
+        """The running loop's."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise EventLoopError("an asyncio client is used on a running event loop") from None
+        driver = self._drivers.get(loop)
+        return driver if driver is not None else self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> _LoopDriver:
+        self._forget_closed()
+        core, self._spare = self._spare, None
+        if core is None:
+            core = Core(self.options, os.urandom(32))
+        if self.is_closed:
+            core.close()
+        driver = self._drivers[loop] = _LoopDriver(self, core, loop)
+        return driver
+
+    def switch(self) -> _LoopDriver:
+        """The running loop's, which the client goes to directly from now on."""
+        driver, client = self.current(), self._client()
+        if client is not None:
+            client._use(driver)
+        return driver
+
+    def execute_all(self, buffer: CommandBuffer, is_transaction: bool) -> Any:
+        """A future of a pipeline's replies."""
+        return self.current().port.call_all(buffer, is_transaction)
+
+    async def close(self) -> None:
+        """Ends the drivers of all loops; waits for that of the running one."""
+        self.is_closed = True
+        self._forget_closed()
+        if self._spare is not None:
+            self._spare.close()
+        here = self._drivers.get(asyncio.get_running_loop())
+        for driver in list(self._drivers.values()):
+            if driver is not here:
+                driver.end_soon()
+        if here is not None:
+            await here.close()
+
+    def _forget_closed(self) -> None:
+        for loop in list(self._drivers):
+            if loop.is_closed():
+                driver = self._drivers.pop(loop, None)
+                if driver is not None:
+                    driver.drop()
+
+    def forked(self) -> None:
+        """In a child: nothing of the parent's is used."""
+        drivers, self._drivers, self._spare = self._drivers, {}, None
+        for driver in drivers.values():
+            driver.abandon()
+        client = self._client()
+        if client is not None:
+            client._use(None)
+
+    def __del__(self) -> None:
+        if getattr(self, "_drivers", None) is None:
+            return
+        self._forget_closed()
+        for driver in self._drivers.values():
+            if driver.protocol is not None:
+                warnings.warn(f"unclosed {self._name}", ResourceWarning, stacklevel=2)
+            driver.end_soon()
 
 
 class _Finished:
@@ -220,9 +383,9 @@ class _Finished:
 
 
 class Redis(BaseRedis[T], AsyncCommands[T], AsyncIterators[T]):
-    """A Redis client for one event loop: that which runs when the first command is given.
+    """A Redis client for asyncio, with a connection for each event loop that it is used on.
 
-    Any number of tasks may share one object; all of them share one connection.
+    Any number of tasks may share one object; those of one loop share one connection.
     """
 
     _make_lock = Lock
@@ -301,29 +464,24 @@ class Redis(BaseRedis[T], AsyncCommands[T], AsyncIterators[T]):
         return _Finished(self._call(shape, *arguments), function)
 
     def _start(self, options: Options, credential: Any, background: bool) -> None:
-        self._core = Core(options, os.urandom(32))
-        self._credential = credential
-        self._loop_driver: _LoopDriver | None = None
-        self._call = self._first_call
-        self._is_closed = False
+        self._drivers = _Drivers(self, options, credential)
+        self._use(None)
 
     @property
     def _driver(self) -> Any:
-        """The driver, which begins with the first use on a running loop."""
-        driver = self._loop_driver
-        if driver is None:
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                raise EventLoopError("an asyncio client is used on a running event loop") from None
-            driver = self._loop_driver = _LoopDriver(self._core, self._options, self._credential, loop)
-            self._call = driver.port.call
-            if not self._options.encodes_utf8:
-                self._call = _Encoding(self._call, self._options.encoding, self._options.encoding_errors)
-        return driver
+        """The running loop's driver."""
+        return self._drivers.current()
+
+    def _use(self, driver: _LoopDriver | None) -> None:
+        """Has commands go to this driver, or to whichever is the right one."""
+        call = self._first_call if driver is None else driver.port.call
+        if self._options.encodes_utf8 or driver is None:
+            self._call = call
+        else:
+            self._call = _Encoding(call, self._options.encoding, self._options.encoding_errors)
 
     def _first_call(self, shape: int, *arguments: Any) -> Any:
-        self._driver  # noqa: B018  binds the client to its loop
+        self._drivers.switch()
         return self._call(shape, *arguments)
 
     async def __aenter__(self) -> Self:
@@ -338,32 +496,17 @@ class Redis(BaseRedis[T], AsyncCommands[T], AsyncIterators[T]):
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Collects commands that leave together; as a transaction, unless told otherwise."""
-        pipeline = Pipeline(self._driver, transaction)
+        pipeline = Pipeline(self._drivers, transaction)
         if not self._options.encodes_utf8:
             pipeline._call = _Encoding(pipeline._call, self._options.encoding, self._options.encoding_errors)
         return pipeline
 
     def auth_status(self) -> dict[str, Any]:
-        """See `respass.Redis.auth_status`; needs the running event loop."""
+        """See `respass.Redis.auth_status`; that of the running event loop's connection."""
         return super().auth_status()
 
     async def aclose(self) -> None:
-        """Closes the connection. Commands that wait end with an error."""
-        self._is_closed = True
-        if self._loop_driver is None:
-            self._core.close()
-        else:
-            await self._loop_driver.close()
+        """Closes the connections. Commands that wait end with an error."""
+        await self._drivers.close()
 
     close = aclose
-
-    def __del__(self) -> None:
-        driver = getattr(self, "_loop_driver", None)
-        if driver is None or self._is_closed or driver.protocol is None or driver.loop.is_closed():
-            return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2)
-        transport = driver.protocol.transport
-        try:
-            driver.loop.call_soon_threadsafe(transport.abort)
-        except RuntimeError:
-            pass

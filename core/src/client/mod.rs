@@ -306,6 +306,11 @@ impl Client {
         bytes
     }
 
+    /// Whether there is something to transmit that was not taken: [`Output::Transmit`] comes only once for it.
+    pub fn has_transmit(&self) -> bool {
+        self.is_transmit_signalled
+    }
+
     /// When `handle_timeout` wants to be called. May be early: then that call does nothing.
     pub fn poll_timeout(&self, now: Now) -> Option<Wakeup> {
         if self.is_closed {
