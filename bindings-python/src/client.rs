@@ -5,6 +5,7 @@ use crate::command::{CommandBuffer, Commands, push};
 use crate::config::Options;
 use crate::core::{Action, Shared};
 use crate::error;
+use crate::readable;
 use crate::source::{Failure, Token};
 use crate::{PENDING, clock};
 use pyo3::exceptions::PyValueError;
@@ -206,12 +207,14 @@ impl Core {
         self.shared.run(py, |state, now| state.arm(now))
     }
 
-    /// Seconds since bytes were last received.
-    fn silence(&self, py: Python<'_>) -> PyResult<f64> {
-        self.shared.run(py, |state, now| {
-            let silent = now.monotonic.as_micros().saturating_sub(state.received_at);
-            std::time::Duration::from_micros(silent).as_secs_f64()
-        })
+    /// Whether the socket (its descriptor) is to be looked at before it is written to: nothing was heard for a while,
+    /// or there is something to read that nobody asked for.
+    fn wants_look(&self, py: Python<'_>, descriptor: i64) -> PyResult<bool> {
+        let (is_idle, silent) = self.shared.peek(py, |state| {
+            let silent = clock::now().monotonic.as_micros().saturating_sub(state.received_at);
+            (state.client.is_idle(), silent)
+        })?;
+        Ok(silent > STALE || (is_idle && readable::is_readable(descriptor)))
     }
 
     /// Whether `actions` or `notices` has any.
@@ -300,3 +303,6 @@ fn describe(notice: &Notice) -> NoticeParts {
     };
     (notice.name(), severity, notice.to_string(), notice.conn().map(respass::ConnId::as_u64))
 }
+
+/// Silence in microseconds, after which timers and the socket are looked at first.
+const STALE: u64 = 1_000_000;

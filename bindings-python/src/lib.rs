@@ -13,6 +13,7 @@ mod error;
 mod exit;
 mod fork;
 mod port;
+mod readable;
 mod reply;
 mod shape;
 mod source;

@@ -305,6 +305,51 @@ def test_a_surplus_reply_is_given_to_nobody(outcomes: Commands) -> None:
     assert found == [b"word-0", b"word-1", b"word-2"]
 
 
+def test_bytes_that_nobody_asked_for_are_no_reply(outcomes: Commands) -> None:
+    """They come while nothing is awaited; the next command must not take them for its own."""
+
+    def chatty(sock: Any) -> None:
+        def more(command: list[bytes]) -> bytes | None:
+            if command[0] == b"ECHO":
+                threading.Timer(0.05, sock.sendall, [b"$10\r\nunasked-of\r\n"]).start()
+            return None
+
+        obey(sock, more)
+
+    def slowly(**options: Any) -> list[Any]:
+        with respass.Redis(**options) as r:
+            found = []
+            for index in range(4):
+                found.append(r.execute_command("ECHO", f"word-{index}"))
+                time.sleep(0.2)
+            return found
+
+    async def slowly_too(**options: Any) -> list[Any]:
+        async with respass.asyncio.Redis(**options) as r:
+            found = []
+            for index in range(4):
+                found.append(await r.execute_command("ECHO", f"word-{index}"))
+                await asyncio.sleep(0.2)
+            return found
+
+    expected = [b"word-0", b"word-1", b"word-2", b"word-3"]
+    with hostile(chatty) as port:
+        if outcomes is sync_outcomes:
+            assert slowly(port=port) == slowly(port=port, background=False) == expected
+        else:
+            assert asyncio.run(slowly_too(port=port)) == expected
+
+
+def test_a_connection_that_ended_while_nobody_waited_costs_no_command(server: Server) -> None:
+    with respass.Redis(port=server.port) as r:
+        for pause in (0.0, 0.01, 0.1, 0.5):
+            for _ in range(3):
+                assert r.ping()
+                server.kill_clients()
+                time.sleep(pause + 0.005)
+                assert r.ping(), pause
+
+
 def test_a_server_that_closes_at_once_is_not_stormed(outcomes: Commands) -> None:
     accepted: list[float] = []
     with hostile(lambda _: accepted.append(time.monotonic())) as port, within(1):

@@ -226,3 +226,19 @@ fn a_database_that_cannot_be_selected_is_named() {
     talk.receive("%1\r\n$5\r\nproto\r\n:3\r\n-ERR no\r\n-ERR no\r\n-ERR DB index is out of range\r\n");
     assert!(talk.failure(id).text.contains("database 3 cannot be selected"), "{}", talk.failure(id));
 }
+
+#[test]
+fn connections_that_did_some_work_are_replaced_without_growing_waits() {
+    let mut talk = Conversation::ready();
+    for _ in 0..50 {
+        let id = talk.submit("GET k");
+        talk.sent();
+        talk.receive("$1\r\nv\r\n");
+        assert_eq!(talk.reply(id), "v");
+        talk.disconnect();
+        talk.advance_slowly(Duration::from_millis(200));
+        talk.connect();
+        talk.sent();
+        talk.receive("%1\r\n$5\r\nproto\r\n:3\r\n-ERR no\r\n-ERR no\r\n");
+    }
+}

@@ -23,9 +23,8 @@ from .exceptions import ConfigurationError, ForkError, RedisError
 
 #: One read. Larger reads do not pay: the core copies from here while it is warm.
 BUFFER_LEN = 128 * 1024
-#: After so many seconds of silence the socket is looked at before it is written to.
-STALE = 1.0
-#: As often at most, so that a server that never stops sending cannot keep a command from being written.
+#: A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
+#: command from being written.
 LOOKS_MAX = 16
 
 
@@ -183,7 +182,7 @@ class Driver:
         core, buffer = self.core, self._buffer
         if self._is_torn or core.was_torn():
             self._mend()
-        if core.silence() > STALE:
+        if self._sock is not None and core.wants_look(self._sock.fileno()):
             self._look_first()
         if not self._background:
             self._tend()
@@ -254,7 +253,8 @@ class Driver:
                 return
 
     def _look_first(self) -> None:
-        """After a silence: what became due or was received meanwhile comes before any write."""
+        """What became due or was received while nobody waited comes before any write: the connection's end, or
+        bytes that answer nobody, which the next command must not take for its reply."""
         self.core.timeout()
         sock = self._sock
         # The last piece may be the connection's end: a few reads are worth a command that would be lost.

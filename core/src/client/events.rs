@@ -199,7 +199,7 @@ impl Client {
             Ok(session) => session,
             Err(error) => {
                 let trouble = Trouble { code: ErrorCode::Tls, text: error.to_string() };
-                return self.node.handle_lost(trouble, now, &mut self.rng);
+                return self.node.handle_lost(trouble, false, now, &mut self.rng);
             }
         };
         self.latest_conn += 1;
@@ -244,7 +244,7 @@ impl Client {
     /// The connection is of no use any more. `by_us`: the driver still holds a socket.
     pub(super) fn lose_connection(&mut self, trouble: Trouble, by_us: bool, now: Instant) {
         let Some(connection) = self.node.connection.take() else { return };
-        let conn = connection.id();
+        let (conn, was_useful) = (connection.id(), connection.was_useful());
         let (waiters, last_bytes) = connection.end();
         for id in waiters {
             self.fail(id, trouble.code, Outcome::Indeterminate, &trouble.text);
@@ -254,7 +254,7 @@ impl Client {
         }
         self.outputs.push_back(Output::Notice(Notice::ConnectionLost { conn, cause: trouble.text.clone() }));
         self.is_transmit_signalled = false;
-        self.node.handle_lost(trouble, now, &mut self.rng);
+        self.node.handle_lost(trouble, was_useful, now, &mut self.rng);
     }
 
     /// Ends a connection that nothing is wrong with.

@@ -333,6 +333,12 @@ impl Client {
         Some(Wakeup { at, reason })
     }
 
+    /// Whether the server has nothing to answer: bytes that come now are its own idea, or the connection's end. A
+    /// driver that does not read all the time does well to look for them before it writes.
+    pub fn is_idle(&self) -> bool {
+        self.node.connection.as_ref().is_none_or(Connection::is_idle)
+    }
+
     /// Takes back a batch that was read, for the memory in it.
     pub fn recycle(&mut self, mut batch: ReplyBatch) {
         if batch.bytes.capacity() <= SPARE_LEN_MAX && batch.nodes.capacity() <= SPARE_NODES_MAX {

@@ -100,11 +100,13 @@ impl Node {
         self.reauth_at = None;
     }
 
-    /// A connection was lost or could not be made: sets when to try again.
-    pub(crate) fn handle_lost(&mut self, trouble: Trouble, now: Instant, rng: &mut Rng) {
+    /// A connection was lost or could not be made: sets when to try again. `was_useful`: it answered commands.
+    pub(crate) fn handle_lost(&mut self, trouble: Trouble, was_useful: bool, now: Instant, rng: &mut Rng) {
         // A server that accepts the login and closes at once is met with growing waits all the same.
         if self.ready_at.take().is_some_and(|at| now.since(at) >= PROVEN_AFTER) {
             self.failures = 0;
+        } else if was_useful {
+            self.failures = self.failures.min(1);
         }
         self.queue.rewind();
         self.reauth_at = None;

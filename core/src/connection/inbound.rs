@@ -21,6 +21,7 @@ impl Connection {
             let slot = self.in_flight.pop().ok_or(Breakage::SurplusReply)?;
             match slot.kind {
                 SlotKind::Command => {
+                    self.was_useful = true;
                     answers.push(Answer { command: slot.id, node: frame.node });
                     if frame.kind == Kind::Error && self.reply(frame).as_bytes().starts_with(b"NOAUTH") {
                         events.push(Event::LoginLost);

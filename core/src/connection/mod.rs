@@ -174,6 +174,8 @@ pub(crate) struct Connection {
     /// A command's deadline passed since the last byte was received.
     is_overdue: bool,
     transaction: TransactionProgress,
+    /// A command was answered.
+    was_useful: bool,
 }
 
 impl Connection {
@@ -212,6 +214,7 @@ impl Connection {
             is_mid_command: false,
             is_overdue: false,
             transaction: TransactionProgress::default(),
+            was_useful: false,
         }
     }
 
@@ -230,6 +233,16 @@ impl Connection {
     /// Bytes of commands whose replies are due.
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.in_flight.len_bytes()
+    }
+
+    /// Whether any command was answered over it.
+    pub(crate) fn was_useful(&self) -> bool {
+        self.was_useful
+    }
+
+    /// Whether no reply is due and nothing is on its way out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.outbound.len() == 0
     }
 
     /// Whether the next reply due is that of a re-authentication: everything behind it waits for the server's
