@@ -46,7 +46,7 @@ pub(crate) fn data(py: Python<'_>, text: &str) -> PyErr {
 
 /// An object that the parent of this process made.
 pub(crate) fn forked(py: Python<'_>) -> PyErr {
-    named(py, "ForkError", "this object was made before fork(): make a new client in the child process")
+    named(py, "ForkError", "this was begun before fork(): it belongs to the parent process")
 }
 
 /// An asyncio client outside the event loop that it belongs to.
@@ -54,7 +54,7 @@ pub(crate) fn event_loop(py: Python<'_>) -> PyErr {
     named(
         py,
         "EventLoopError",
-        "this client belongs to another event loop: make one client for each running loop",
+        "an asyncio client is used on a running event loop: this belongs to another one",
     )
 }
 
