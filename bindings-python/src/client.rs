@@ -110,13 +110,13 @@ impl Core {
     }
 
     /// Bytes to write: `sent` must follow. Empty where there are none or another thread writes, which will come
-    /// back for them; `None` where there are actions to be done, or notices to be told, first.
+    /// back for them; `None` where there are actions to be done first.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if !self.shared.turn.start_writing() {
             return Ok(Some(PyBytes::new(py, b"")));
         }
         let bytes = self.shared.run(py, |state, now| {
-            let bytes = if state.has_news() { None } else { Some(state.take_piece(now)) };
+            let bytes = if state.actions.is_empty() { Some(state.take_piece(now)) } else { None };
             if bytes.as_ref().is_none_or(Vec::is_empty) {
                 self.shared.turn.stop_writing();
             }
@@ -217,10 +217,10 @@ impl Core {
         Ok(silent > STALE || (is_idle && readable::is_readable(descriptor)))
     }
 
-    /// Whether `actions` or `notices` has any.
+    /// Whether `actions` has any.
     #[getter]
     fn has_actions(&self, py: Python<'_>) -> PyResult<bool> {
-        self.shared.run(py, |state, _| state.has_news())
+        self.shared.run(py, |state, _| !state.actions.is_empty())
     }
 
     /// Whether there are bytes to write.

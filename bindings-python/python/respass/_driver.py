@@ -16,7 +16,7 @@ from typing import Any
 from . import _background, _fork
 from ._config import Options
 from ._credentials import ThreadSupply, is_async, thread_supply
-from ._logging import Notice, log_notices, report
+from ._logging import log_notices, report
 from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Token
 from ._socket import DONT_WAIT, PATIENCE, connect, is_readable, prepare, reason, wait_writable
 from .exceptions import ConfigurationError, ForkError, RedisError
@@ -68,8 +68,6 @@ class Driver:
         self._dialled: list[socket.socket] = []
         #: The locks of threads that wait for a reply or for the turn.
         self._sleepers: dict[LockType, None] = {}
-        #: To be told once the turn is free: the callback may use the client.
-        self._notices: list[Notice] = []
         #: Released to wake a leader without a socket. An interrupted `threading.Event` may stay locked.
         self._wake = allocate_lock()
         #: Bytes may be between the socket and the core; where it is found so, their reader was interrupted.
@@ -143,8 +141,8 @@ class Driver:
             core.leave()
             if self._sleepers:
                 self._hand_over()
-            if self._notices:
-                self._report()
+            if self._on_notice is not None:
+                self._report(core)
 
     def _follow(self, call: Call) -> Any:
         """Somebody else reads: waits until the reply is here, or the turn is free."""
@@ -165,9 +163,9 @@ class Driver:
         finally:
             self._sleepers.pop(lock, None)
 
-    def _report(self) -> None:
-        notices, self._notices = self._notices, []
-        report(notices, self._on_notice)
+    def _report(self, core: Any) -> None:
+        """Logs and tells notices. The turn is free: the callback may use the client."""
+        report(log_notices(core), self._on_notice)
 
     def _hand_over(self) -> None:
         """Wakes one sleeper, which takes the turn if its reply is not here."""
@@ -315,9 +313,8 @@ class Driver:
             elif kind == "token" and self.supply is not None:
                 self.supply.request(self, *rest)
             core.acted()
-        notices = log_notices(core)
-        if self._on_notice is not None:
-            self._notices += notices
+        if self._on_notice is None:
+            log_notices(core)
 
     def _connect(self, conn: int, host: str, port: int) -> None:
         if self._sock is not None and conn == self._conn:
@@ -442,8 +439,8 @@ class Driver:
         core.leave()
         if self._sleepers:
             self._hand_over()
-        if self._notices:
-            self._report()
+        if self._on_notice is not None:
+            self._report(core)
 
     def close(self) -> None:
         """Ends everything; whoever waits is told so."""
