@@ -87,9 +87,10 @@ impl Core {
         self.shared.turn.lead()
     }
 
-    /// Gives back every turn that this thread has.
-    fn leave(&self) {
+    /// Gives back every turn that this thread has. Whether `notices` has any.
+    fn leave(&self) -> bool {
         self.shared.turn.leave();
+        self.shared.has_notices()
     }
 
     /// Whether any thread has the turn to read.
@@ -104,16 +105,26 @@ impl Core {
         self.shared.turn.is_written()
     }
 
-    /// Whether a thread was interrupted with bytes in its hands, since this was asked last.
-    fn was_torn(&self) -> bool {
-        self.shared.turn.was_torn()
+    /// Whether a thread was interrupted with bytes in its hands: nothing is written until `mended`.
+    #[getter]
+    fn is_torn(&self) -> bool {
+        self.shared.turn.is_torn()
+    }
+
+    /// The connection that lost bytes is gone.
+    fn mended(&self) {
+        self.shared.turn.mend();
     }
 
     /// Bytes to write: `sent` must follow. Empty where there are none or another thread writes, which will come
-    /// back for them; `None` where there are actions to be done first.
+    /// back for them; `None` where there are actions to be done first, or a loss to be mended.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if !self.shared.turn.start_writing() {
             return Ok(Some(PyBytes::new(py, b"")));
+        }
+        if self.shared.turn.is_torn() {
+            self.shared.turn.stop_writing();
+            return Ok(None);
         }
         let bytes = self.shared.run(py, |state, now| {
             let bytes = if state.actions.is_empty() { Some(state.take_piece(now)) } else { None };
@@ -251,7 +262,7 @@ impl Core {
 
     /// What is worth a log line: name, severity, text, and the number of the connection it is about.
     fn notices(&self, py: Python<'_>) -> PyResult<Vec<NoticeParts>> {
-        let notices = self.shared.run(py, |state, _| std::mem::take(&mut state.notices))?;
+        let notices = self.shared.take_notices(py)?;
         Ok(notices.iter().map(describe).collect())
     }
 

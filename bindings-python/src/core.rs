@@ -17,6 +17,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use respass::{Client, CommandError, CommandId, ConnId, Notice, Now, Output, ReplyBatch, SubmitError};
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What Python has to do.
 #[derive(Clone)]
@@ -152,6 +153,8 @@ pub(crate) struct Shared {
     state: ManuallyDrop<Mutex<State>>,
     pub(crate) text: Text,
     pub(crate) turn: Turn,
+    /// Notices wait to be told.
+    has_notices: AtomicBool,
     birth: Birth,
 }
 
@@ -182,6 +185,7 @@ impl Shared {
             state: ManuallyDrop::new(Mutex::new(state)),
             text,
             turn: Turn::default(),
+            has_notices: AtomicBool::new(false),
             birth: Birth::here(),
         }
     }
@@ -194,12 +198,25 @@ impl Shared {
             let mut state = self.state.lock_py_attached(py).map_err(|_| error::broken(py))?;
             let result = act(&mut state, clock::now());
             state.drain(&mut deliveries);
+            if !state.notices.is_empty() {
+                self.has_notices.store(true, Ordering::Relaxed);
+            }
             result
         };
         if !deliveries.batches.is_empty() || !deliveries.failures.is_empty() {
             self.deliver(py, deliveries);
         }
         Ok(result)
+    }
+
+    /// Takes what there is to tell.
+    pub(crate) fn take_notices(&self, py: Python<'_>) -> PyResult<Vec<Notice>> {
+        self.has_notices.store(false, Ordering::Relaxed);
+        self.peek(py, |state| std::mem::take(&mut state.notices))
+    }
+
+    pub(crate) fn has_notices(&self) -> bool {
+        self.has_notices.load(Ordering::Relaxed)
     }
 
     /// Looks at the state; whatever the core has to say stays there.

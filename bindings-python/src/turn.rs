@@ -43,8 +43,10 @@ impl Turn {
 
     /// Gives back what this thread has. Bytes that it took to write and did not account for are lost.
     pub(crate) fn leave(&self) {
-        if give_back(&self.writer) {
-            self.is_torn.store(true, Ordering::Relaxed);
+        if self.writer.load(Ordering::Relaxed) == this_thread() {
+            // Told before the turn is free: whoever takes it next must know.
+            self.is_torn.store(true, Ordering::Release);
+            give_back(&self.writer);
         }
         give_back(&self.reader);
     }
@@ -57,6 +59,11 @@ impl Turn {
         take(&self.writer)
     }
 
+    /// Whether bytes were lost: nothing more must be written to this connection.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.is_torn.load(Ordering::Acquire)
+    }
+
     pub(crate) fn stop_writing(&self) {
         give_back(&self.writer);
     }
@@ -67,8 +74,8 @@ impl Turn {
         writer != 0 && writer != this_thread()
     }
 
-    /// Whether bytes were lost since this was asked last.
-    pub(crate) fn was_torn(&self) -> bool {
-        self.is_torn.load(Ordering::Relaxed) && self.is_torn.swap(false, Ordering::Relaxed)
+    /// The connection that lost bytes is gone.
+    pub(crate) fn mend(&self) {
+        self.is_torn.store(false, Ordering::Release);
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import logging
 import os
 import random
 import signal
@@ -156,6 +157,8 @@ def interrupted(r: respass.Redis, seconds: float, use: Callable[[int], None]) ->
         if is_armed:
             raise Interrupt
 
+    # CPython's logging leaves its locks taken where an exception comes between acquire() and try.
+    logging.getLogger("respass").setLevel(logging.CRITICAL)
     is_armed = False
     chance, done, broken, turn = random.Random(5), 0, 0, 0
     former = signal.signal(signal.SIGALRM, handler)
@@ -179,6 +182,7 @@ def interrupted(r: respass.Redis, seconds: float, use: Callable[[int], None]) ->
         is_armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
+        logging.getLogger("respass").setLevel(logging.DEBUG)
     return done, broken
 
 

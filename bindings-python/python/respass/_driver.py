@@ -138,10 +138,10 @@ class Driver:
             self._interrupted(core, call)
             raise
         finally:
-            core.leave()
+            has_notices = core.leave()
             if self._sleepers:
                 self._hand_over()
-            if self._on_notice is not None:
+            if has_notices:
                 self._report(core)
 
     def _follow(self, call: Call) -> Any:
@@ -164,7 +164,7 @@ class Driver:
             self._sleepers.pop(lock, None)
 
     def _report(self, core: Any) -> None:
-        """Logs and tells notices. The turn is free: the callback may use the client."""
+        """Logs and tells notices. The turn is free: handlers may be slow, and the callback use the client."""
         report(log_notices(core), self._on_notice)
 
     def _hand_over(self) -> None:
@@ -178,8 +178,7 @@ class Driver:
     def _lead(self, call: Call) -> Any:
         """Writes and reads until the call is complete. The turn is held."""
         core, buffer = self.core, self._buffer
-        if self._is_torn or core.was_torn():
-            self._mend()
+        self._mend_if_torn()
         if self._sock is not None and core.wants_look(self._sock.fileno()):
             self._look_first()
         if not self._background:
@@ -302,6 +301,7 @@ class Driver:
     def _attend(self, may_connect: bool = True) -> None:
         """Does what the core wants done. The turn is held."""
         core = self.core
+        self._mend_if_torn()
         while (action := core.action()) is not None:
             kind, *rest = action
             if kind == "connect":
@@ -313,8 +313,6 @@ class Driver:
             elif kind == "token" and self.supply is not None:
                 self.supply.request(self, *rest)
             core.acted()
-        if self._on_notice is None:
-            log_notices(core)
 
     def _connect(self, conn: int, host: str, port: int) -> None:
         if self._sock is not None and conn == self._conn:
@@ -357,10 +355,12 @@ class Driver:
         if sock is not None:
             sock.close()
 
-    def _mend(self) -> None:
-        """An exception came from outside (Ctrl-C) at a moment when bytes may have been lost between the
-        socket and the core: replies and commands would come apart, so the connection ends."""
-        self._lost("broken", "interrupted")
+    def _mend_if_torn(self) -> None:
+        """Where an exception came from outside (Ctrl-C) at a moment when bytes may have been lost between
+        the socket and the core, replies and commands would come apart: the connection ends."""
+        if self._is_torn or self.core.is_torn:
+            self._lost("broken", "interrupted")
+            self.core.mended()
 
     def _interrupted(self, core: Any, call: Call) -> None:
         if core is self.core:
@@ -417,8 +417,7 @@ class Driver:
         if not core.lead():
             return False
         try:
-            if self._is_torn or core.was_torn():
-                self._mend()
+            self._mend_if_torn()
             sock = self._sock
             if sock is None or sock is not self.watched:
                 return False
@@ -436,10 +435,10 @@ class Driver:
             self._write(self._sock)
 
     def _leave(self, core: Any) -> None:
-        core.leave()
+        has_notices = core.leave()
         if self._sleepers:
             self._hand_over()
-        if self._on_notice is not None:
+        if has_notices:
             self._report(core)
 
     def close(self) -> None:
@@ -456,9 +455,7 @@ class Driver:
                 self._attend()
                 self._drop()
             finally:
-                core.leave()
-                if self._sleepers:
-                    self._hand_over()
+                self._leave(core)
             return
         _release(self._wake)
         sock = self._sock

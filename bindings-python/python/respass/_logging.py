@@ -9,7 +9,10 @@ from typing import Any
 
 from ._respass import Core
 
-logging.getLogger("respass").addHandler(logging.NullHandler())
+_LOGGER = logging.getLogger("respass")
+_LOGGER.addHandler(logging.NullHandler())
+_AUTH_LOGGER = logging.getLogger("respass.auth")
+_CONNECTION_LOGGER = logging.getLogger("respass.connection")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 _AUTH = frozenset(
     ("login-refused", "reauthenticated", "reauth-refused", "clock-is-wrong", "identity-changed")
@@ -31,16 +34,16 @@ class Notice:
     connection: int | None = None
 
     @property
-    def logger(self) -> str:
-        """The name of its logger: `respass.auth` or `respass.connection`."""
-        return "respass.auth" if self.name in _AUTH else "respass.connection"
+    def logger(self) -> logging.Logger:
+        """Its logger: `respass.auth` or `respass.connection`."""
+        return _AUTH_LOGGER if self.name in _AUTH else _CONNECTION_LOGGER
 
 
 def log_notices(core: Core) -> list[Notice]:
     """Logs what the core had to say since the last call."""
     notices = [Notice(*notice) for notice in core.notices()]
     for notice in notices:
-        logging.getLogger(notice.logger).log(_LEVELS[notice.severity], "%s", notice.text)
+        notice.logger.log(_LEVELS[notice.severity], "%s", notice.text)
     return notices
 
 
@@ -50,4 +53,4 @@ def report(notices: list[Notice], callback: Callable[[Notice], Any] | None) -> N
         try:
             callback(notice)  # type: ignore[misc]
         except Exception:
-            logging.getLogger("respass").exception("on_notice raised an exception")
+            _LOGGER.exception("on_notice raised an exception")
