@@ -116,9 +116,9 @@ impl Core {
         self.shared.turn.mend();
     }
 
-    /// Bytes to write: `sent` must follow. Empty where there are none or another thread writes, which will come
+    /// Bytes to write to that connection: `sent` must follow. Empty where there are none or another thread writes, which will come
     /// back for them; `None` where there are actions to be done first, or a loss to be mended.
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn take<'py>(&self, py: Python<'py>, conn: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if !self.shared.turn.start_writing() {
             return Ok(Some(PyBytes::new(py, b"")));
         }
@@ -127,7 +127,7 @@ impl Core {
             return Ok(None);
         }
         let bytes = self.shared.run(py, |state, now| {
-            let bytes = if state.actions.is_empty() { Some(state.take_piece(now)) } else { None };
+            let bytes = state.may_write().then(|| state.take_piece(ConnId::from_u64(conn), now));
             if bytes.as_ref().is_none_or(Vec::is_empty) {
                 self.shared.turn.stop_writing();
             }
@@ -237,7 +237,7 @@ impl Core {
     /// Whether there are bytes to write.
     #[getter]
     fn has_bytes(&self, py: Python<'_>) -> PyResult<bool> {
-        self.shared.run(py, |state, _| state.transmit.is_some())
+        self.shared.run(py, |state, _| state.has_bytes())
     }
 
     /// What the driver has to do first. It stays so until `acted`: an interrupt loses nothing.

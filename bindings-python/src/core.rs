@@ -95,6 +95,16 @@ impl State {
         !self.actions.is_empty() || !self.notices.is_empty()
     }
 
+    /// Whether nothing is to be done before a write. A wish for a token is no hindrance.
+    pub(crate) fn may_write(&self) -> bool {
+        self.actions.iter().all(|action| matches!(action, Action::TokenNeeded { .. }))
+    }
+
+    /// Whether there are bytes to write.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.transmit.is_some() || !self.unsent.is_empty()
+    }
+
     /// When a timer must be set although one is, in seconds from now.
     pub(crate) fn arm(&mut self, now: Now) -> Option<f64> {
         let at = self.client.poll_timeout(now)?.at.as_micros();
@@ -115,9 +125,13 @@ impl State {
     }
 
     /// The next piece for a blocking socket: what it has not taken yet goes first.
-    pub(crate) fn take_piece(&mut self, now: Now) -> Vec<u8> {
+    pub(crate) fn take_piece(&mut self, conn: ConnId, now: Now) -> Vec<u8> {
+        // The caller may hold the socket of a connection that is gone.
         if !self.unsent.is_empty() {
-            return std::mem::take(&mut self.unsent);
+            return if self.taken_from == Some(conn) { std::mem::take(&mut self.unsent) } else { Vec::new() };
+        }
+        if self.transmit != Some(conn) {
+            return Vec::new();
         }
         self.taken_from = self.transmit;
         self.take_transmit(now)

@@ -26,6 +26,15 @@ _JOIN_MAX = 1.0
 _STEP_ASIDE = 1.0
 
 
+def snapshot(ones: weakref.WeakSet[Any]) -> list[Any]:
+    """What is in the set. Other threads add to it and take from it meanwhile."""
+    while True:
+        try:
+            return list(ones)
+        except RuntimeError:  # the set changed its size
+            continue
+
+
 class Attended(Protocol):
     """What the thread looks after."""
 
@@ -47,6 +56,9 @@ class _Background:
         except BaseException:
             self.release()
             raise
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def is_current(self) -> bool:
         return self._thread is threading.current_thread()
@@ -76,12 +88,18 @@ class _Background:
     def _run(self) -> None:
         # Each step is a call of its own: a variable that lived here would keep a forgotten client alive.
         while not self._is_stopped:
-            self._read(self._select(self._delay()))
-            self._look_after_all()
+            try:
+                self._turn()
+            except Exception:  # what goes wrong for one must not end it for all
+                time.sleep(_SLEEP_MIN)
+
+    def _turn(self) -> None:
+        self._read(self._select(self._delay()))
+        self._look_after_all()
 
     def _delay(self) -> float:
         delay = _SLEEP_MAX
-        for one in list(self.attended):
+        for one in snapshot(self.attended):
             wakeup = _quietly(_wakeup, one)
             if wakeup is not None:
                 delay = min(delay, wakeup)
@@ -102,7 +120,7 @@ class _Background:
                     client.watch_after = time.monotonic() + _STEP_ASIDE
 
     def _look_after_all(self) -> None:
-        for one in list(self.attended):
+        for one in snapshot(self.attended):
             _quietly(self._look_after, one)
 
     def _select(self, delay: float) -> list[tuple[selectors.SelectorKey, int]]:
@@ -160,14 +178,14 @@ def add(one: Attended) -> bool:
     """Has the thread look after this; false where no thread can be had."""
     global _background
     with _lock:
-        if _background is None:
+        if _background is None or not _background.is_alive():
             if _is_exiting:
                 return False
             try:
                 made = _Background()
             except (RuntimeError, OSError):
                 return False
-            if _background is None:
+            if _background is None or not _background.is_alive():
                 _background = made
             else:
                 made.stop()

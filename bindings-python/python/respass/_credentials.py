@@ -106,11 +106,16 @@ class Supply:
             if kind == "fetch":
                 self._fetch()
             elif kind == "issued":
-                for client in list(self._clients):
-                    client.on_token(rest[0])
+                self._tell("on_token", rest[0])
             elif kind == "failed":
-                for client in list(self._clients):
-                    client.on_failure(rest[0])
+                self._tell("on_failure", rest[0])
+
+    def _tell(self, method: str, what: Any) -> None:
+        for client in _background.snapshot(self._clients):
+            try:
+                getattr(client, method)(what)
+            except Exception:  # one client's trouble is not the others'
+                continue
 
     def _fetch(self) -> None:
         raise NotImplementedError

@@ -26,6 +26,8 @@ BUFFER_LEN = 128 * 1024
 #: A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 #: command from being written.
 LOOKS_MAX = 16
+#: After so many seconds the background thread tries again to write to a socket that was full.
+FULL = 0.25
 
 
 class _Unborn:
@@ -85,6 +87,8 @@ class Driver:
         if self.is_closed:
             core.close()
         self._background = self._wants_background and _background.add(self)
+        # A token may come as soon as it is subscribed to, and before the core is everybody's.
+        self._newest = core
         if self._credential is not None:
             self.supply = thread_supply(self._credential, self._background)
             self._subscription = self.supply.subscribe(self)
@@ -121,6 +125,8 @@ class Driver:
         """A finaliser or a signal handler came in the middle of a command of this very thread, which can go
         on only when it has ended: it gets a connection of its own."""
         other = Driver(self._options, self._credential, background=False)
+        if self.is_closed:
+            other.close()
         try:
             return getattr(other, method)(*arguments)
         finally:
@@ -143,6 +149,8 @@ class Driver:
                 self._hand_over()
             if has_notices:
                 self._report(core)
+            if self.is_closed and self._sock is not None:
+                self._finish(core)
 
     def _follow(self, call: Call) -> Any:
         """Somebody else reads: waits until the reply is here, or the turn is free."""
@@ -151,7 +159,7 @@ class Driver:
         lock.acquire()
         self._sleepers[lock] = None
         try:
-            self._write_beside()
+            self._write_beside(call)
             while call.wakes(lock):
                 # The reader may have left before it could see this thread among the sleepers.
                 if core.lead():
@@ -184,8 +192,10 @@ class Driver:
         if not self._background:
             self._tend()
         while True:
+            if call.done:
+                return call.result()
             sock = self._sock
-            if sock is not None and (is_full := self._write(sock)) is not None:
+            if sock is not None and (is_full := self._write(sock, self._conn)) is not None:
                 try:
                     if is_full and not wait_writable(sock, self._patience, or_readable=True):
                         core.timeout()
@@ -210,44 +220,45 @@ class Driver:
             if core is not self.core:
                 raise ForkError("the process forked while this command waited: its reply goes to the parent")
             self._attend()
-            if call.done:
-                return call.result()
-            if self._sock is None:
+            if self._sock is None and not call.done:
                 self._pause()
-                if call.done:
-                    return call.result()
 
     # Reading and writing
 
-    def _write(self, sock: socket.socket) -> bool | None:
-        """Writes what there is: whether the socket is full. `None` where the core has actions first."""
+    def _write(self, sock: socket.socket, conn: int) -> bool | None:
+        """Writes what there is for that connection: whether its socket is full. `None` where something is to
+        be done first."""
         core = self.core
         while True:
-            data = core.take()
+            data = core.take(conn)
             if not data:
                 return None if data is None else False
             try:
                 count = sock.send(data, DONT_WAIT)
-            except (BlockingIOError, TimeoutError):
+            except OSError:  # full, or broken: then the read will tell
                 count = 0
-            except OSError:
-                count = len(data)  # the read will tell
             if not core.sent(data, count):
                 return count < len(data)
 
-    def _write_beside(self) -> None:
-        """Writes while another thread reads."""
-        while (sock := self._sock) is not None:
-            is_full = self._write(sock)
+    def _write_beside(self, call: Call | None = None) -> None:
+        """Writes while another thread reads. Waits for room only for a call that somebody waits for: the
+        background thread and credentials have others to serve."""
+        while True:
+            # In this order: a number that is new here belongs to a socket that is there already.
+            conn, sock = self._conn, self._sock
+            if sock is None:
+                return
+            is_full = self._write(sock, conn)
             if is_full is None:
                 _release(self._wake)
                 return
-            if not is_full:
+            if not is_full or call is None or call.done:
                 return
             try:
                 wait_writable(sock, self._patience)
             except (OSError, ValueError):  # closed by the reader
                 return
+            self.core.timeout()
 
     def _look_first(self) -> None:
         """What became due or was received while nobody waited comes before any write: the connection's end, or
@@ -370,16 +381,16 @@ class Driver:
 
     def on_token(self, token: Token) -> None:
         """The supply has a token."""
-        self.core.token(token)
+        self._newest.token(token)
         self._kick()
 
     def on_failure(self, failure: Failure) -> None:
         """The supply got none."""
-        self.core.token_failed(failure)
+        self._newest.token_failed(failure)
         self._kick()
 
     def _kick(self) -> None:
-        if self.core.has_bytes:
+        if self._newest.has_bytes:
             self._write_beside()
         _release(self._wake)
         if self._background:
@@ -388,7 +399,12 @@ class Driver:
     def wakeup(self) -> float | None:
         """For the background thread: seconds until `tick`. A client that should connect waits for its next
         caller to do so: connecting may take long, and others have timers, too."""
-        return None if self.is_closed or self.core.action() is not None else self.core.wakeup()
+        if self.is_closed or self.core.action() is not None:
+            return None
+        wakeup: float | None = self.core.wakeup()
+        if self._sock is not None and self.core.has_bytes:
+            return FULL if wakeup is None else min(wakeup, FULL)
+        return wakeup
 
     def tick(self) -> None:
         """A timer is due."""
@@ -432,7 +448,7 @@ class Driver:
         """What can be done without a caller who waits. The turn is held."""
         self._attend(may_connect=False)
         if self._sock is not None:
-            self._write(self._sock)
+            self._write(self._sock, self._conn)
 
     def _leave(self, core: Any) -> None:
         has_notices = core.leave()
@@ -450,13 +466,7 @@ class Driver:
         core.close()
         if self._subscription is not None:
             self._subscription()
-        if core.lead():
-            try:
-                self._attend()
-                self._drop()
-            finally:
-                self._leave(core)
-            return
+        self._finish(core)
         _release(self._wake)
         sock = self._sock
         if sock is not None:
@@ -464,6 +474,15 @@ class Driver:
                 sock.shutdown(socket.SHUT_RDWR)  # ends the read; the reader closes
             except OSError:
                 pass
+
+    def _finish(self, core: Any) -> None:
+        """Closes the socket, where nobody reads from it."""
+        try:
+            if core.lead():
+                self._attend()
+                self._drop()
+        finally:
+            self._leave(core)
 
 
 def _release(lock: LockType) -> None:
