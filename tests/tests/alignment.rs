@@ -98,3 +98,128 @@ fn a_server_that_forgot_the_login_is_logged_in_to_again() {
     talk.receive("$1\r\nv\r\n");
     assert_eq!(talk.reply(second), "v");
 }
+
+fn logged_in() -> Conversation {
+    let mut talk = Conversation::new(Conversation::with_password("alice", "pw"));
+    let now = talk.now();
+    talk.client.connect(now);
+    talk.pump();
+    talk.connect();
+    talk.sent();
+    talk.receive("%1\r\n$5\r\nproto\r\n:3\r\n-ERR no\r\n-ERR no\r\n");
+    talk
+}
+
+#[test]
+fn a_lost_login_is_noticed_also_when_nobody_waits_for_the_reply_that_tells() {
+    let mut talk = logged_in();
+    let id = talk.submit("GET k");
+    talk.sent();
+    talk.client.cancel(id);
+    talk.pump();
+    talk.receive("-NOAUTH Authentication required.\r\n");
+    assert_eq!(talk.closed.len(), 1);
+}
+
+#[test]
+fn every_wording_of_a_lost_login_is_known() {
+    for text in [
+        "NOAUTH Authentication required.",
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+         <user> <pass> option can be used",
+    ] {
+        let mut talk = logged_in();
+        talk.submit("GET k");
+        talk.sent();
+        talk.receive(&format!("-{text}\r\n"));
+        assert_eq!(talk.closed.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_scripts_own_error_ends_no_healthy_connection() {
+    for text in ["NOAUTH", "NOAUTH the caller has no ticket", "NOAUTHORITY Authentication required."] {
+        let mut talk = logged_in();
+        let id = talk.submit("FCALL check 0");
+        talk.sent();
+        talk.receive(&format!("-{text}\r\n"));
+        assert!(talk.reply(id).contains(text));
+        assert!(talk.closed.is_empty(), "{text}");
+    }
+}
+
+/// A command is under way, and behind it a probe.
+fn with_a_probe_behind_a_command() -> Conversation {
+    let mut talk = Conversation::ready();
+    talk.advance(Duration::from_secs(9));
+    talk.submit("ECHO one");
+    talk.sent();
+    talk.receive("$3\r\none\r\n");
+    talk.submit("ECHO two");
+    assert_eq!(talk.sent_commands(), ["ECHO two"]);
+    talk.advance_slowly(Duration::from_millis(1_100));
+    let probe = talk.sent_commands();
+    assert!(probe.len() == 1 && probe[0].starts_with("PING "), "{probe:?}");
+    talk
+}
+
+#[test]
+fn a_peer_that_dies_between_the_last_reply_and_the_probes_is_noticed() {
+    let mut talk = with_a_probe_behind_a_command();
+    talk.advance_slowly(Duration::from_secs(3));
+    talk.receive("$3\r\ntwo\r\n");
+    talk.advance_slowly(Duration::from_millis(4_800));
+    assert!(talk.closed.is_empty(), "the answer is not due yet");
+    talk.advance_slowly(Duration::from_millis(300));
+    assert_eq!(talk.closed.len(), 1);
+}
+
+#[test]
+fn pushes_are_no_answer_to_a_probe() {
+    let mut talk = with_a_probe_behind_a_command();
+    talk.receive("$3\r\ntwo\r\n");
+    for _ in 0..6 {
+        talk.advance_slowly(Duration::from_secs(1));
+        if talk.conn.is_some() {
+            talk.receive(">1\r\n+news\r\n");
+        }
+    }
+    assert_eq!(talk.closed.len(), 1);
+}
+
+#[test]
+fn a_peer_that_dies_with_late_replies_under_way_is_noticed() {
+    for answered in ["$3\r\none\r\n", "$3\r\none\r\n$3\r\nt"] {
+        let mut talk = Conversation::ready();
+        let (first, second) = (talk.submit("ECHO one"), talk.submit("ECHO two"));
+        talk.sent();
+        talk.advance_slowly(Duration::from_millis(5_100));
+        assert_eq!(talk.failure(first).code, ErrorCode::Timeout);
+        assert_eq!(talk.failure(second).code, ErrorCode::Timeout);
+        assert!(talk.sent().contains("PING"), "a probe behind the late commands");
+        talk.receive(answered);
+        talk.advance_slowly(Duration::from_millis(14_800));
+        assert!(talk.closed.is_empty(), "{answered:?}");
+        talk.advance_slowly(Duration::from_millis(300));
+        assert_eq!(talk.closed.len(), 1, "{answered:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_slow_but_alive_is_not_given_up() {
+    let mut talk = Conversation::ready();
+    let ids: Vec<_> = (0..4).map(|number| talk.submit(&format!("ECHO {number}"))).collect();
+    talk.sent();
+    talk.advance_slowly(Duration::from_millis(5_100));
+    let probe = talk.sent_commands();
+    let nonce = probe[0].strip_prefix("PING ").expect("a probe").to_owned();
+    for id in ids {
+        assert_eq!(talk.failure(id).code, ErrorCode::Timeout);
+        talk.advance_slowly(Duration::from_secs(9));
+        talk.receive("$1\r\nx\r\n");
+    }
+    talk.advance_slowly(Duration::from_secs(4));
+    talk.receive(&format!("${}\r\n{nonce}\r\n", nonce.len()));
+    talk.advance_slowly(Duration::from_secs(20));
+    assert!(talk.closed.is_empty());
+}

@@ -12,51 +12,73 @@ impl Client {
     pub(super) fn act_on_events(&mut self, now: Instant) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
-            let Some(conn) = self.node.connection.as_ref().map(Connection::id) else { break };
-            match event {
-                Event::Ready => self.handle_ready(conn, now),
-                Event::LoginRefused(refusal) => self.handle_login_refused(conn, refusal, now),
-                Event::LoginLost if matches!(self.config.credential, Credential::None) => {}
-                Event::LoginLost => {
-                    let text = "the server no longer knew of the login (NOAUTH)".to_owned();
-                    self.lose_connection(Trouble { code: ErrorCode::ConnectionLost, text }, true, now);
-                }
-                Event::ReAuthenticated { generation } => {
-                    self.handle_accepted(generation);
-                    self.reauth_count += 1;
-                    self.last_error = None;
-                    self.node.handle_reauthenticated();
-                    self.outputs.push_back(Output::Notice(Notice::ReAuthenticated { conn, generation }));
-                    self.offer_token(now);
-                }
-                Event::ReAuthRefused { generation, refusal } => {
-                    let (_, refusal) = self.diagnose(refusal, Some(generation));
-                    self.last_error = Some(refusal.text.clone());
-                    self.outputs.push_back(Output::Notice(Notice::ReAuthRefused { conn, refusal }));
-                    if generation >= self.tokens.generation() {
-                        self.node.handle_reauth_refused(now, &mut self.rng);
-                        self.need_token(generation);
-                    } else {
-                        self.offer_token(now);
-                    }
-                }
-                Event::TransactionRefused { id, step, text, has_run } => {
-                    let text = String::from_utf8_lossy(&text);
-                    let text = match step {
-                        0 => format!("the transaction was refused: {text}"),
-                        _ => format!("command {step} of the transaction: {text}"),
-                    };
-                    let outcome = if has_run { Outcome::Indeterminate } else { Outcome::Refused };
-                    self.fail(id, ErrorCode::ExecAbort, outcome, &text);
-                }
-                Event::Broken(breakage) => {
-                    let Some(stage) = self.node.connection.as_ref().map(Stage::of) else { break };
-                    self.lose_connection(Trouble::of_breakage(breakage, stage), true, now);
-                }
-            }
+            self.act_on_event(event, now);
         }
         events.clear();
         self.events = events;
+    }
+
+    fn act_on_event(&mut self, event: Event, now: Instant) {
+        let connection =
+            self.node.connection.as_ref().map(|connection| (connection.id(), Stage::of(connection)));
+        match (event, connection) {
+            // The outcome is owed to its caller also where an earlier event ended the connection.
+            (Event::TransactionRefused { id, step, text, has_run }, _) => {
+                self.handle_transaction_refused(id, step, &text, has_run);
+            }
+            // All others are about the connection itself; what the server thinks of a token, the next login
+            // tells.
+            (_, None) => {}
+            (Event::Ready, Some((conn, _))) => self.handle_ready(conn, now),
+            (Event::LoginRefused(refusal), Some((conn, _))) => {
+                self.handle_login_refused(conn, refusal, now);
+            }
+            (Event::LoginLost, Some(_)) if matches!(self.config.credential, Credential::None) => {}
+            (Event::LoginLost, Some(_)) => {
+                let text = "the server no longer knew of the login (NOAUTH)".to_owned();
+                self.lose_connection(Trouble { code: ErrorCode::ConnectionLost, text }, true, now);
+            }
+            (Event::ReAuthenticated { generation }, Some((conn, _))) => {
+                self.handle_reauthenticated(conn, generation, now);
+            }
+            (Event::ReAuthRefused { generation, refusal }, Some((conn, _))) => {
+                self.handle_reauth_refused(conn, generation, refusal, now);
+            }
+            (Event::Broken(breakage), Some((_, stage))) => {
+                self.lose_connection(Trouble::of_breakage(breakage, stage), true, now);
+            }
+        }
+    }
+
+    fn handle_reauthenticated(&mut self, conn: ConnId, generation: u64, now: Instant) {
+        self.handle_accepted(generation);
+        self.reauth_count += 1;
+        self.last_error = None;
+        self.node.handle_reauthenticated();
+        self.outputs.push_back(Output::Notice(Notice::ReAuthenticated { conn, generation }));
+        self.offer_token(now);
+    }
+
+    fn handle_reauth_refused(&mut self, conn: ConnId, generation: u64, refusal: LoginRefusal, now: Instant) {
+        let (_, refusal) = self.diagnose(refusal, Some(generation));
+        self.last_error = Some(refusal.text.clone());
+        self.outputs.push_back(Output::Notice(Notice::ReAuthRefused { conn, refusal }));
+        if generation >= self.tokens.generation() {
+            self.node.handle_reauth_refused(now, &mut self.rng);
+            self.need_token(generation);
+        } else {
+            self.offer_token(now);
+        }
+    }
+
+    fn handle_transaction_refused(&mut self, id: CommandId, step: u32, text: &[u8], has_run: bool) {
+        let text = String::from_utf8_lossy(text);
+        let text = match step {
+            0 => format!("the transaction was refused: {text}"),
+            _ => format!("command {step} of the transaction: {text}"),
+        };
+        let outcome = if has_run { Outcome::Indeterminate } else { Outcome::Refused };
+        self.fail(id, ErrorCode::ExecAbort, outcome, &text);
     }
 
     /// Brings everything in line after a fact was taken in.
@@ -73,7 +95,6 @@ impl Client {
             }
             if self.node.connection.as_ref().is_some_and(Connection::is_drained) {
                 self.drop_connection(ErrorCode::ConnectionLost, "the token was about to end");
-                self.node.queue.rewind();
                 self.node.retry_at = now;
             }
         }
@@ -245,7 +266,7 @@ impl Client {
     pub(super) fn lose_connection(&mut self, trouble: Trouble, by_us: bool, now: Instant) {
         let Some(connection) = self.node.connection.take() else { return };
         let (conn, was_useful) = (connection.id(), connection.was_useful());
-        let (waiters, last_bytes) = connection.end();
+        let (waiters, last_bytes) = connection.end(&mut self.node.queue);
         for id in waiters {
             self.fail(id, trouble.code, Outcome::Indeterminate, &trouble.text);
         }
@@ -261,7 +282,7 @@ impl Client {
     pub(super) fn drop_connection(&mut self, code: ErrorCode, text: &str) {
         let Some(connection) = self.node.connection.take() else { return };
         let conn = connection.id();
-        let (waiters, last_bytes) = connection.end();
+        let (waiters, last_bytes) = connection.end(&mut self.node.queue);
         for id in waiters {
             self.fail(id, code, Outcome::Indeterminate, text);
         }

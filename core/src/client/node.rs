@@ -108,7 +108,6 @@ impl Node {
         } else if was_useful {
             self.failures = self.failures.min(1);
         }
-        self.queue.rewind();
         self.reauth_at = None;
         self.trouble = Some(trouble);
         let ceiling =

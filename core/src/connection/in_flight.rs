@@ -17,6 +17,8 @@ pub(crate) struct Slot {
     deadline: u64,
     /// Bytes of the command.
     len: u32,
+    /// Its deadline has passed.
+    is_overdue: bool,
     pub(crate) kind: SlotKind,
 }
 
@@ -37,6 +39,14 @@ pub(crate) enum SlotKind {
 }
 
 impl SlotKind {
+    /// Whether a caller submitted what is answered.
+    pub(crate) const fn is_callers(self) -> bool {
+        matches!(
+            self,
+            SlotKind::Command | SlotKind::TransactionStep | SlotKind::Transaction | SlotKind::Detached
+        )
+    }
+
     const fn has_waiter(self) -> bool {
         matches!(self, SlotKind::Command | SlotKind::Transaction)
     }
@@ -50,6 +60,8 @@ pub(crate) struct InFlight {
     /// The id of the latest command.
     latest: CommandId,
     len_bytes: usize,
+    /// How many replies are overdue.
+    overdue: usize,
 }
 
 impl InFlight {
@@ -59,23 +71,29 @@ impl InFlight {
         let kind = if command.is_wanted() { kind } else { SlotKind::Detached };
         let len = u32::try_from(command.len).unwrap_or(u32::MAX);
         self.len_bytes += len as usize;
-        self.slots.push_back(Slot { id: command.id, deadline: command.deadline, len, kind });
+        let (id, deadline) = (command.id, command.deadline);
+        self.slots.push_back(Slot { id, deadline, len, is_overdue: false, kind });
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
     }
 
     pub(crate) fn push_step(&mut self, id: CommandId) {
-        self.slots.push_back(Slot { id, deadline: u64::MAX, len: 0, kind: SlotKind::TransactionStep });
+        self.push_undated(id, SlotKind::TransactionStep);
     }
 
     /// A command of the client's own.
     pub(crate) fn push_own(&mut self, kind: SlotKind) {
-        self.slots.push_back(Slot { id: self.latest, deadline: u64::MAX, len: 0, kind });
+        self.push_undated(self.latest, kind);
+    }
+
+    fn push_undated(&mut self, id: CommandId, kind: SlotKind) {
+        self.slots.push_back(Slot { id, deadline: u64::MAX, len: 0, is_overdue: false, kind });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Slot> {
         let slot = self.slots.pop_front()?;
         self.len_bytes -= slot.len as usize;
+        self.overdue -= usize::from(slot.is_overdue);
         Some(slot)
     }
 
@@ -86,6 +104,17 @@ impl InFlight {
 
     pub(crate) fn front_kind(&self) -> Option<SlotKind> {
         self.slots.front().map(|slot| slot.kind)
+    }
+
+    /// Whether every reply that is due belongs to this command or transaction.
+    pub(crate) fn begins_with(&self, id: CommandId) -> bool {
+        self.slots.front().is_none_or(|slot| slot.id == id)
+    }
+
+    /// Whether any reply is overdue, awaited or not: a peer that answers nobody is dead also when everybody
+    /// gave up.
+    pub(crate) fn has_overdue(&self) -> bool {
+        self.overdue > 0
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,13 +139,13 @@ impl InFlight {
         }
     }
 
-    /// Detaches every waiter whose deadline is at or before `clock`. Whether any reply is overdue that was not before,
-    /// awaited or not: a peer that answers nobody is dead also when everybody gave up earlier.
+    /// Detaches every waiter whose deadline is at or before `clock`. Whether any reply is overdue that was
+    /// not before.
     pub(crate) fn detach_overdue(&mut self, clock: u64, mut detached: impl FnMut(CommandId)) -> bool {
         if self.earliest_deadline.is_none_or(|earliest| earliest > clock) {
             return false;
         }
-        let (mut earliest, mut is_overdue) = (None, false);
+        let (mut earliest, overdue_before) = (None, self.overdue);
         for slot in self.slots.iter_mut().filter(|slot| slot.deadline < u64::MAX) {
             if slot.deadline > clock {
                 earliest = Some(earliest.map_or(slot.deadline, |at: u64| at.min(slot.deadline)));
@@ -127,15 +156,17 @@ impl InFlight {
                 detached(slot.id);
             }
             slot.deadline = u64::MAX;
-            is_overdue = true;
+            slot.is_overdue = true;
+            self.overdue += 1;
         }
         self.earliest_deadline = earliest;
-        is_overdue
+        self.overdue > overdue_before
     }
 
     /// The ids of all waiters, at the connection's end.
     pub(crate) fn drain_waiters(&mut self) -> impl Iterator<Item = CommandId> + '_ {
         self.earliest_deadline = None;
+        self.overdue = 0;
         self.slots.drain(..).filter(|slot| slot.kind.has_waiter()).map(|slot| slot.id)
     }
 }

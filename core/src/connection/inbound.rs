@@ -19,13 +19,13 @@ impl Connection {
                 continue;
             }
             let slot = self.in_flight.pop().ok_or(Breakage::SurplusReply)?;
+            if slot.kind.is_callers() && frame.kind == Kind::Error && tells_lost_login(self.reply(frame)) {
+                events.push(Event::LoginLost);
+            }
             match slot.kind {
                 SlotKind::Command => {
                     self.was_useful = true;
                     answers.push(Answer { command: slot.id, node: frame.node });
-                    if frame.kind == Kind::Error && self.reply(frame).as_bytes().starts_with(b"NOAUTH") {
-                        events.push(Event::LoginLost);
-                    }
                 }
                 // Where it was a transaction, its steps end here.
                 SlotKind::Detached => self.transaction = TransactionProgress::default(),
@@ -49,6 +49,7 @@ impl Connection {
                 }
             }
         }
+        self.watch_probe(now);
         Ok(())
     }
 
@@ -116,4 +117,13 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Whether the error is the server's own about a connection that is not logged in. A script may give any
+/// error text it likes, and a slot does not know its command: the server's full wording keeps the two apart.
+/// A script that repeats that wording ends the connection.
+fn tells_lost_login(error: Reply<'_>) -> bool {
+    let text = error.as_bytes();
+    text == b"NOAUTH Authentication required."
+        || text.starts_with(b"NOAUTH HELLO must be called with the client already authenticated")
 }

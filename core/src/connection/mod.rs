@@ -63,7 +63,7 @@ pub(crate) enum Event {
     /// Logged in and set up.
     Ready,
     LoginRefused(LoginRefusal),
-    /// A command was answered NOAUTH: the server knows nothing of the login any more.
+    /// The server answered NOAUTH: the server knows nothing of the login any more.
     LoginLost,
     /// The server accepted the token of this generation.
     ReAuthenticated {
@@ -171,8 +171,6 @@ pub(crate) struct Connection {
     busy_since: Instant,
     /// A command has left in part: nothing of our own may come between.
     is_mid_command: bool,
-    /// A command's deadline passed since the last byte was received.
-    is_overdue: bool,
     transaction: TransactionProgress,
     /// A command was answered.
     was_useful: bool,
@@ -212,7 +210,6 @@ impl Connection {
             received_at: now,
             busy_since: now,
             is_mid_command: false,
-            is_overdue: false,
             transaction: TransactionProgress::default(),
             was_useful: false,
         }
@@ -273,7 +270,6 @@ impl Connection {
         events: &mut Vec<Event>,
     ) {
         self.received_at = now;
-        self.is_overdue = false;
         let tls_error = match &mut self.transport {
             Transport::Plain => {
                 self.decoder.receive(bytes);
@@ -398,7 +394,6 @@ impl Connection {
     /// Detaches the waiters whose deadline on the command clock has passed.
     pub(crate) fn cancel_overdue(&mut self, clock: u64, overdue: impl FnMut(CommandId)) {
         if self.in_flight.detach_overdue(clock, overdue) {
-            self.is_overdue = true;
             self.probes.doubt();
         }
     }
@@ -408,9 +403,12 @@ impl Connection {
         self.in_flight.earliest_deadline()
     }
 
-    /// The connection's end: everybody who still waits, and the last bytes worth writing.
-    pub(crate) fn end(mut self) -> (Vec<CommandId>, Vec<u8>) {
-        let waiters = self.in_flight.drain_waiters().collect();
+    /// The connection's end: everybody who still waits and cannot be told what became of the command, and the
+    /// last bytes worth writing. What left in part and cannot have run waits in the queue for the next one.
+    pub(crate) fn end(mut self, queue: &mut Queue) -> (Vec<CommandId>, Vec<u8>) {
+        // The progress is that of the transaction whose replies come next, which may be an earlier one.
+        let cut = queue.rewind(|id| self.in_flight.begins_with(id) && self.transaction.is_only_queued());
+        let waiters = self.in_flight.drain_waiters().chain(cut).collect();
         let mut last_bytes = Vec::new();
         if let Transport::Tls(session) = &mut self.transport
             && self.phase != Phase::Connecting

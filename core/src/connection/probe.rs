@@ -8,9 +8,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 struct Probe {
     nonce: String,
-    sent_at: Instant,
-    /// Nothing else was in flight: the answer is due at once.
-    is_alone: bool,
+    /// Since when it is the server's turn to answer it. Behind commands the answer takes its time.
+    turn_since: Option<Instant>,
 }
 
 /// The probes of one connection.
@@ -49,14 +48,21 @@ impl Probes {
         [doubted, idle, unproven].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_sent(&mut self, nonce: String, is_alone: bool, now: Instant) {
-        self.under_way = Some(Probe { nonce, sent_at: now, is_alone });
+    pub(super) fn handle_sent(&mut self, nonce: String) {
+        self.under_way = Some(Probe { nonce, turn_since: None });
     }
 
-    /// When the peer counts as dead without an answer. Behind commands the answer takes its time.
+    /// Nothing before the probe is unanswered.
+    pub(super) fn handle_turn(&mut self, now: Instant) {
+        if let Some(probe) = &mut self.under_way {
+            probe.turn_since.get_or_insert(now);
+        }
+    }
+
+    /// When the peer counts as dead without an answer.
     pub(super) fn answer_end(&self, patience: &Patience) -> Option<Instant> {
-        let probe = self.under_way.as_ref().filter(|probe| probe.is_alone)?;
-        Some(probe.sent_at + patience.keep_alive)
+        let turn_since = self.under_way.as_ref()?.turn_since?;
+        Some(turn_since + patience.keep_alive)
     }
 
     /// The nonce that the answer must be.

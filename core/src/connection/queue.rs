@@ -15,6 +15,9 @@ pub(crate) struct Queued {
     pub(crate) deadline: u64,
     /// Replies before the one that counts: 0 for a command, MULTI's and each QUEUED for a transaction.
     pub(crate) steps: u32,
+    /// With fewer bytes nothing can run: a command needs all of its own, a transaction those of MULTI and the
+    /// first command behind it, which a server runs at once where it refuses MULTI.
+    runs_from: usize,
     state: State,
 }
 
@@ -75,7 +78,7 @@ impl Queue {
     ) {
         let start = self.bytes.len();
         encode_command(arguments, &mut self.bytes);
-        self.push_entry(id, deadline, 0, start);
+        self.push_entry(id, deadline, 0, start, self.bytes.len());
     }
 
     /// Appends MULTI, the commands and EXEC as one unit.
@@ -85,14 +88,15 @@ impl Queue {
         C::Item: ExactSizeIterator<Item = &'a [u8]>,
     {
         let start = self.bytes.len();
-        let mut steps = 1;
+        let (mut steps, mut first_end) = (1, None);
         self.word(b"MULTI");
         for command in commands {
             encode_command(command, &mut self.bytes);
+            first_end = first_end.or(Some(self.bytes.len()));
             steps += 1;
         }
         self.word(b"EXEC");
-        self.push_entry(id, deadline, steps, start);
+        self.push_entry(id, deadline, steps, start, first_end.unwrap_or(self.bytes.len()));
     }
 
     fn word(&mut self, word: &[u8]) {
@@ -102,9 +106,11 @@ impl Queue {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    fn push_entry(&mut self, id: CommandId, deadline: u64, steps: u32, start: usize) {
-        let len = self.bytes.len() - start;
-        self.entries.push_back(Queued { id, len, deadline, steps, state: State::Wanted });
+    /// The bytes from `start` on are a command's or a transaction's; with those up to `first_end` something
+    /// can run.
+    fn push_entry(&mut self, id: CommandId, deadline: u64, steps: u32, start: usize, first_end: usize) {
+        let (len, runs_from) = (self.bytes.len() - start, first_end - start);
+        self.entries.push_back(Queued { id, len, deadline, steps, runs_from, state: State::Wanted });
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
@@ -168,16 +174,21 @@ impl Queue {
         self.release();
     }
 
-    /// After a connection was lost: a command that had left only in part was not executed, and goes out whole on
-    /// the next one, unless nobody waits for it.
-    pub(crate) fn rewind(&mut self) {
-        self.head -= std::mem::take(&mut self.sealed_of_first);
-        if let Some(first) = self.entries.front_mut()
-            && first.state == State::Detached
-        {
+    /// After a connection was lost: what had left only in part, and cannot have run, goes out whole on the
+    /// next one, unless nobody waits for it. A transaction of which something may have run is taken out and
+    /// returned.
+    /// `is_only_queued`: whether the server said of that transaction that nothing of it runs before EXEC.
+    pub(crate) fn rewind(&mut self, is_only_queued: impl FnOnce(CommandId) -> bool) -> Option<CommandId> {
+        let sealed = std::mem::take(&mut self.sealed_of_first);
+        self.head -= sealed;
+        let first = self.entries.front_mut()?;
+        let may_have_run = sealed >= first.runs_from && !is_only_queued(first.id);
+        let failed = (may_have_run && first.is_wanted()).then_some(first.id);
+        if failed.is_some() || first.state == State::Detached {
             first.state = State::Dropped;
         }
         self.forget_dropped();
+        failed
     }
 
     /// Takes out one command; `None` where it is not here.

@@ -83,7 +83,7 @@ impl Connection {
     fn silence_end(&self) -> Option<Instant> {
         let heard = self.received_at.max(self.busy_since);
         let ping = self.probes.answer_end(&self.patience);
-        let overdue = self.is_overdue.then(|| heard + self.patience.silence);
+        let overdue = self.in_flight.has_overdue().then(|| heard + self.patience.silence);
         // A command that is stuck half way: each piece that the socket takes moves `busy_since`.
         let stuck = self.is_mid_command.then(|| heard + self.patience.silence);
         // A re-authentication may take as long as a login may, once it is the server's turn to answer it.
@@ -105,10 +105,18 @@ impl Connection {
         self.probes.due_at(self.in_flight.is_empty(), self.received_at, &self.patience)
     }
 
+    /// Lets the probe's time run from when its reply is the next one due.
+    pub(super) fn watch_probe(&mut self, now: Instant) {
+        if self.in_flight.front_kind() == Some(SlotKind::Probe) {
+            self.probes.handle_turn(now);
+        }
+    }
+
     fn write_probe(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
         let nonce = format!("{:016x}", rng.nonce());
         encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), &mut self.scratch);
-        self.probes.handle_sent(nonce, self.in_flight.is_empty(), now);
+        self.probes.handle_sent(nonce);
         self.write_own(1, SlotKind::Probe, events);
+        self.watch_probe(now);
     }
 }
