@@ -30,6 +30,8 @@ lint: prepare lint-types
 
 # The package's own types, a program that uses them, and the generated stub beside what it describes.
 lint-types: $(VENV)/.installed
+	$(VENV)/bin/ruff format --quiet --check bindings-python soak demo
+	$(VENV)/bin/ruff check --quiet bindings-python soak demo
 	cd bindings-python && $(VENV)/bin/mypy --strict python/respass tests/typing
 	cd bindings-python && $(VENV)/bin/python -m mypy.stubtest --concise respass._typed
 
@@ -41,7 +43,8 @@ test-rust: prepare emulator
 	cargo test --no-fail-fast
 
 test-python: $(VENV)/.installed
-	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q
+	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q -m "not alone" -n 4 --dist loadfile
+	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q -m alone
 
 test-node: emulator
 	cd bindings-node && npm run --silent build && npm test

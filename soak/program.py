@@ -214,6 +214,8 @@ class AsyncProgram(Program):
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("respass").setLevel(logging.DEBUG)
+    # azure-identity logs answers of the identity service that it cannot read, with the token in them.
+    logging.getLogger("azure").setLevel(logging.CRITICAL)
     faulthandler.register(signal.SIGUSR1)
     name = sys.argv[1]
     shape = SHAPES[name]

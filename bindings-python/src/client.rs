@@ -116,8 +116,8 @@ impl Core {
         self.shared.turn.mend();
     }
 
-    /// Bytes to write to that connection: `sent` must follow. Empty where there are none or another thread writes, which will come
-    /// back for them; `None` where there are actions to be done first, or a loss to be mended.
+    /// Bytes to write to that connection: `sent` must follow. Empty where there are none or another thread writes,
+    /// which will come back for them; `None` where there are actions to be done first, or a loss to be mended.
     fn take<'py>(&self, py: Python<'py>, conn: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if !self.shared.turn.start_writing() {
             return Ok(Some(PyBytes::new(py, b"")));

@@ -22,7 +22,7 @@ import respass
 import respass.asyncio
 from conftest import Emulator, Server, free_port
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")]
 
 #: A child that takes longer is stuck.
 CHILD_SECONDS = 30

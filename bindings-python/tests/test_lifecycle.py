@@ -51,6 +51,9 @@ time.sleep(moment / 4)
 """,
     "a client used by an exit handler": """
 import atexit
+
+#: Signals, many threads and deliberate delays: not beside other tests.
+pytestmark = pytest.mark.alone
 r = respass.Redis(port=port)
 atexit.register(lambda: r.set("k", 1) or os._exit(3))
 r.ping()

@@ -20,6 +20,9 @@ import uvloop
 from conftest import Emulator, Server
 from respass.asyncio import Redis
 
+#: Signals, many threads and deliberate delays: not beside other tests.
+pytestmark = pytest.mark.alone
+
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 

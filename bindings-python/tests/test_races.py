@@ -14,6 +14,9 @@ from hostile import HELLO, answering, hostile, obey
 from respass._credentials import Supply
 from respass._driver import Driver
 
+#: Signals, many threads and deliberate delays: not beside other tests.
+pytestmark = pytest.mark.alone
+
 
 def deaf(sock: Any) -> None:
     """Accepts the login and reads nothing more."""

@@ -18,6 +18,9 @@ import pytest
 import respass
 from conftest import Emulator, Server
 
+#: Signals, many threads and deliberate delays: not beside other tests.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:

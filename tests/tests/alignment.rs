@@ -168,8 +168,8 @@ fn a_peer_that_dies_between_the_last_reply_and_the_probes_is_noticed() {
     let mut talk = with_a_probe_behind_a_command();
     talk.advance_slowly(Duration::from_secs(3));
     talk.receive("$3\r\ntwo\r\n");
-    talk.advance_slowly(Duration::from_millis(4_800));
-    assert!(talk.closed.is_empty(), "the answer is not due yet");
+    talk.advance_slowly(Duration::from_millis(14_800));
+    assert!(talk.closed.is_empty(), "a server under load may stand still for some seconds");
     talk.advance_slowly(Duration::from_millis(300));
     assert_eq!(talk.closed.len(), 1);
 }
@@ -178,7 +178,7 @@ fn a_peer_that_dies_between_the_last_reply_and_the_probes_is_noticed() {
 fn pushes_are_no_answer_to_a_probe() {
     let mut talk = with_a_probe_behind_a_command();
     talk.receive("$3\r\ntwo\r\n");
-    for _ in 0..6 {
+    for _ in 0..16 {
         talk.advance_slowly(Duration::from_secs(1));
         if talk.conn.is_some() {
             talk.receive(">1\r\n+news\r\n");

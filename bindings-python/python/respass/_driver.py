@@ -261,15 +261,16 @@ class Driver:
             self.core.timeout()
 
     def _look_first(self) -> None:
-        """What became due or was received while nobody waited comes before any write: the connection's end, or
-        bytes that answer nobody, which the next command must not take for its reply."""
-        self.core.timeout()
+        """What was received or became due while nobody waited comes before any write: the connection's end,
+        or bytes that answer nobody, which the next command must not take for its reply."""
         sock = self._sock
         # The last piece may be the connection's end: a few reads are worth a command that would be lost.
         for _ in range(LOOKS_MAX):
             if sock is None or sock is not self._sock or not is_readable(sock):
                 break
             self._read(sock)
+        # After the reads: an answer that has lain there is not late.
+        self.core.timeout()
 
     def _tend(self) -> None:
         """What the background thread does, where there is none."""

@@ -8,6 +8,9 @@ use crate::time::Instant;
 #[derive(Debug)]
 struct Probe {
     nonce: String,
+    /// Nothing else was in flight when it was sent. In company the answer may take as long as others': a server that
+    /// stands still for some seconds under load is not dead.
+    was_alone: bool,
     /// Since when it is the server's turn to answer it. Behind commands the answer takes its time.
     turn_since: Option<Instant>,
 }
@@ -48,8 +51,8 @@ impl Probes {
         [doubted, idle, unproven].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_sent(&mut self, nonce: String) {
-        self.under_way = Some(Probe { nonce, turn_since: None });
+    pub(super) fn handle_sent(&mut self, nonce: String, was_alone: bool) {
+        self.under_way = Some(Probe { nonce, was_alone, turn_since: None });
     }
 
     /// Nothing before the probe is unanswered.
@@ -61,8 +64,8 @@ impl Probes {
 
     /// When the peer counts as dead without an answer.
     pub(super) fn answer_end(&self, patience: &Patience) -> Option<Instant> {
-        let turn_since = self.under_way.as_ref()?.turn_since?;
-        Some(turn_since + patience.keep_alive)
+        let probe = self.under_way.as_ref()?;
+        Some(probe.turn_since? + if probe.was_alone { patience.keep_alive } else { patience.silence })
     }
 
     /// The nonce that the answer must be.

@@ -115,7 +115,7 @@ impl Connection {
     fn write_probe(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
         let nonce = format!("{:016x}", rng.nonce());
         encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), &mut self.scratch);
-        self.probes.handle_sent(nonce);
+        self.probes.handle_sent(nonce, self.in_flight.is_empty());
         self.write_own(1, SlotKind::Probe, events);
         self.watch_probe(now);
     }
