@@ -56,18 +56,6 @@ impl Waiters {
         waiter
     }
 
-    /// Every future that waits for one of these.
-    pub(crate) fn all_futures(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let futures = self.queue.iter().flatten().filter_map(|waiter| match &waiter.target {
-            Target::Future(future) => Some(future.clone_ref(py)),
-            Target::Call(call, _) => match &call.get().lock().waker {
-                Some(Waker::Future(future)) => Some(future.clone_ref(py)),
-                _ => None,
-            },
-        });
-        futures.collect()
-    }
-
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.queue.iter().flatten().try_for_each(|waiter| match &waiter.target {
             Target::Future(future) => visit.call(future),
@@ -75,12 +63,19 @@ impl Waiters {
         })
     }
 
-    /// Futures that wait, with their commands' ids.
-    pub(crate) fn futures(&self) -> impl Iterator<Item = (CommandId, &Py<PyAny>)> {
-        (self.first..).zip(&self.queue).filter_map(|(id, waiter)| match &waiter.as_ref()?.target {
-            Target::Future(future) => Some((CommandId::from_u64(id), future)),
-            Target::Call(..) => None,
-        })
+    /// Futures that wait, each with a command that it waits for: that of a pipeline comes once for each command.
+    pub(crate) fn futures(&self, py: Python<'_>) -> Vec<(CommandId, Py<PyAny>)> {
+        let futures = (self.first..).zip(&self.queue).filter_map(|(id, waiter)| {
+            let future = match &waiter.as_ref()?.target {
+                Target::Future(future) => future.clone_ref(py),
+                Target::Call(call, _) => match &call.get().lock().waker {
+                    Some(Waker::Future(future)) => future.clone_ref(py),
+                    _ => return None,
+                },
+            };
+            Some((CommandId::from_u64(id), future))
+        });
+        futures.collect()
     }
 }
 

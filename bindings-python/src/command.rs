@@ -232,7 +232,7 @@ impl CommandBuffer {
         lock(&self.submitted).clear();
     }
 
-    /// The beginning of a command that was submitted, as text.
+    /// The beginning of a command that was submitted, as text, without what may be secret.
     fn _describe(&self, index: usize) -> String {
         let submitted = lock(&self.submitted);
         let Some((mut bytes, lengths)) = submitted.block.commands().nth(index) else { return String::new() };
@@ -242,12 +242,29 @@ impl CommandBuffer {
             words.push(String::from_utf8_lossy(word).into_owned());
             bytes = rest;
         }
+        let shown_count = shown_count(&words);
+        let is_withheld = words.len() > shown_count;
+        words.truncate(shown_count);
         let text = words.join(" ");
         match text.char_indices().nth(DESCRIBED_LEN_MAX) {
+            None if is_withheld => format!("{text} (the rest is withheld)"),
             None => text,
             Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         }
     }
+}
+
+/// Commands whose arguments may be secrets, and how many of their words are shown.
+const SECRETIVE: [(&[&str], usize); 5] =
+    [(&["ACL", "SETUSER"], 3), (&["AUTH"], 1), (&["CONFIG", "SET"], 3), (&["HELLO"], 2), (&["MIGRATE"], 3)];
+
+/// How many words of a command are no secret.
+fn shown_count(words: &[String]) -> usize {
+    let begins_with = |name: &[&str]| {
+        words.len() >= name.len()
+            && name.iter().zip(words).all(|(name, word)| word.eq_ignore_ascii_case(name))
+    };
+    SECRETIVE.iter().find(|(name, _)| begins_with(name)).map_or(words.len(), |&(_, count)| count)
 }
 
 /// redis-py cuts commands in messages here.

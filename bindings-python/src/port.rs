@@ -150,10 +150,8 @@ impl LoopPort {
 
     /// Withdraws commands whose futures were cancelled.
     fn forget_cancelled(&self, py: Python<'_>) -> PyResult<()> {
-        let waiting: Vec<_> = self.shared().peek(py, |state| {
-            // A reference each, taken without running Python code.
-            state.waiters.futures().map(|(id, future)| (id, future.clone_ref(py))).collect()
-        })?;
+        // A reference each, taken without running Python code.
+        let waiting = self.shared().peek(py, |state| state.waiters.futures(py))?;
         for (id, future) in waiting {
             if future.bind(py).call_method0(intern!(py, "cancelled"))?.is_truthy()? {
                 self.shared().run(py, |state, _| state.client.cancel(id))?;
@@ -164,9 +162,9 @@ impl LoopPort {
 
     /// The loop ends: cancels every future that waits, because nobody is left to be told of an error.
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
-        let mut futures = self.shared().peek(py, |state| state.waiters.all_futures(py))?;
-        futures.extend(std::mem::take(&mut *self.pending()).futures);
-        for future in futures {
+        let waiting = self.shared().peek(py, |state| state.waiters.futures(py))?;
+        let pending = std::mem::take(&mut *self.pending()).futures;
+        for future in waiting.into_iter().map(|(_, future)| future).chain(pending) {
             future.bind(py).call_method0(intern!(py, "cancel"))?;
         }
         Ok(())
@@ -280,6 +278,10 @@ impl LoopPort {
             state.received_at = now.monotonic.as_micros();
             state.client.handle_received(conn, bytes, now);
         })?;
+        // A login may be done: what was given up while it took is not sent.
+        if self.shared().has_notices() {
+            self.forget_cancelled(py)?;
+        }
         self.settle(py)
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import socket
 import threading
 import time
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import respass
 from conftest import Server
+from hostile import hostile, obey
 from respass.asyncio import Redis
 
 
@@ -113,12 +115,12 @@ def test_errors_are_typed(server: Server) -> None:
 def test_timeouts_end_a_command_and_not_the_connection(server: Server) -> None:
     async def work(r: Redis) -> None:
         await r.ping()
-        server.raw("CLIENT", "PAUSE", "500", "ALL")
+        server.raw("CLIENT", "PAUSE", "2000", "ALL")
         started = time.monotonic()
         with pytest.raises(respass.TimeoutError) as caught:
             await r.echo("late")
-        assert 0.15 < time.monotonic() - started < 0.45 and caught.value.outcome == "indeterminate"
-        await asyncio.sleep(0.5)
+        assert 0.15 < time.monotonic() - started < 1.5 and caught.value.outcome == "indeterminate"
+        server.raw("PING")  # answered when the pause is over
         assert await r.echo("now") == b"now"
 
     on_loop(server, work, socket_timeout=0.2)
@@ -234,3 +236,33 @@ def test_a_full_queue_is_refused_and_later_commands_are_not(server: Server) -> N
         assert await r.ping()
 
     on_loop(server, work)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["late login", "lost before the login"])
+def test_what_was_given_up_before_the_login_was_done_is_never_sent(answers: bool) -> None:
+    release = threading.Event()
+    seen: list[list[bytes]] = []
+
+    def first(sock: socket.socket) -> None:
+        release.wait(20)
+        if answers:
+            obey(sock, seen.append)
+
+    async def main(port: int) -> None:
+        async with Redis(port=port) as r:
+            wanted = asyncio.ensure_future(r.echo("wanted"))
+            given_up = [asyncio.ensure_future(r.echo("given up"))]
+            for transaction in (True, False):
+                pipeline = r.pipeline(transaction).echo("given up").echo("given up")
+                given_up.append(asyncio.ensure_future(pipeline.execute()))
+            await asyncio.sleep(0.1)
+            for future in given_up:
+                future.cancel()
+            await asyncio.sleep(0.05)
+            release.set()
+            assert await asyncio.wait_for(wanted, 10) == b"wanted"
+            assert await r.echo("after") == b"after"
+
+    with hostile(first, lambda sock: obey(sock, seen.append)) as port:
+        asyncio.run(main(port))
+    assert [command[-1] for command in seen if command[0] in (b"ECHO", b"MULTI")] == [b"wanted", b"after"]

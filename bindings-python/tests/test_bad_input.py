@@ -122,6 +122,17 @@ def test_an_unknown_host_is_named(outcomes: Commands) -> None:
     the_error(found, respass.ConnectionError, "no-such-cache.invalid")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "x" * 70 + ".example", ".a", "\u00e4" * 70])
+def test_what_is_no_host_name_is_named(outcomes: Commands, host: str) -> None:
+    with within(10):
+        try:
+            found = outcomes(1, host=host, socket_timeout=0.5, socket_connect_timeout=1)
+        except respass.ConfigurationError as error:
+            assert host in str(error)
+        else:
+            the_error(found, respass.ConnectionError, host, "host name")
+
+
 def test_an_address_that_never_answers_costs_the_connect_timeout(outcomes: Commands) -> None:
     with black_hole() as port, within(1.5):
         found = outcomes(1, port=port, socket_connect_timeout=1.0, socket_timeout=0.5)
@@ -237,7 +248,8 @@ def test_a_credential_recovers_by_itself(outcomes: Commands, long: Emulator) -> 
             raise failure
         return good()
 
-    assert outcomes(1, **long.options(), credential=credential) == [b"word-0"]
+    # Growing pauses lie between its questions.
+    assert outcomes(1, **long.options(), credential=credential, socket_timeout=20) == [b"word-0"]
 
 
 def test_a_credential_that_hangs_costs_no_more_than_the_wait_for_a_token(long: Emulator) -> None:

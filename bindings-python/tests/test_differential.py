@@ -566,7 +566,7 @@ def likeness(value: Any) -> Any:
     return type(value)
 
 
-@pytest.mark.parametrize(("line", "call"), calls(), ids=[line for line, _ in calls()])
+@pytest.mark.parametrize(("line", "call"), list(calls()), ids=[line for line, _ in calls()])
 def test_values_and_errors_are_those_of_redis_py(
     clients: tuple[redis.Redis, respass.Redis[Any]], line: str, call: Call
 ) -> None:

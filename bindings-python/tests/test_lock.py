@@ -96,6 +96,22 @@ def test_an_owner_may_stay_longer(r: respass.Redis[bytes]) -> None:
     assert lock.reacquire() is True and 9_000 < r.pttl("l") <= 10_000
 
 
+def test_a_key_whose_time_has_no_end_is_extended_as_redis_py_does(
+    r: respass.Redis[bytes], server: Server
+) -> None:
+    with redis.Redis(port=server.port) as other:
+        for lock, lost in ((r.lock("l", timeout=10), LockNotOwnedError),
+                           (other.lock("l", timeout=10), redis.exceptions.LockNotOwnedError)):  # fmt: skip
+            lock.acquire()
+            r.persist("l")
+            for replaces in (False, True):
+                with pytest.raises(lost):
+                    lock.extend(5, replace_ttl=replaces)
+                assert r.pttl("l") == -1
+            assert lock.reacquire() is True and 9_000 < r.pttl("l") <= 10_000
+            lock.release()
+
+
 def test_the_token_belongs_to_the_thread_unless_told_otherwise(r: respass.Redis[bytes]) -> None:
     mine, ours = r.lock("a"), r.lock("b", thread_local=False)
     mine.acquire()
@@ -132,6 +148,10 @@ def test_asyncio_locks_are_alike(server: Server) -> None:
                 assert await lock.owned() and await lock.locked()
                 assert not await r.lock("l", sleep=0.01, blocking_timeout=0.05).acquire()
                 assert await lock.extend(5) and await lock.reacquire()
+                await r.persist("l")
+                with pytest.raises(LockNotOwnedError):
+                    await lock.extend(5)
+                assert await lock.reacquire()
             assert not await lock.locked()
             with pytest.raises(LockError):
                 await lock.release()

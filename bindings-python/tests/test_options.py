@@ -7,12 +7,13 @@ import contextlib
 import inspect
 import logging
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import respass
-from conftest import REPOSITORY, Emulator, Server
+from conftest import REPOSITORY, Emulator, Server, make_certificates
 from respass._compatibility import NOT_NEEDED, REFUSED
 
 
@@ -98,6 +99,82 @@ def test_urls_take_the_query_of_redis_py(server: Server) -> None:
         respass.from_url("redis://localhost?nonsense=1")
     with pytest.raises(respass.ConfigurationError, match="wrong kind"):
         respass.from_url("redis://localhost?max_connections=many")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["", "/", "/3", "/3/", "//3", "/1/2", "/%34", "/3?db=5", "/name", "/name?db=5", "?db=5&db=6",
+     "/?client_name=a&client_name=b&socket_timeout=3&socket_timeout=4"],
+)  # fmt: skip
+def test_urls_mean_what_they_mean_to_redis_py(rest: str) -> None:
+    ours = respass.Redis.from_url(f"redis://localhost:1{rest}")
+    theirs = redis.Redis.from_url(f"redis://localhost:1{rest}").get_connection_kwargs()
+    assert ours._options.db == theirs.get("db", 0)
+    assert ours._options.client_name == theirs.get("client_name", "")
+    assert ours._options.socket_timeout == theirs.get("socket_timeout", 5)
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "text", [PEM, PEM.replace("\n", ""), "hunter2\nhunter2", "hunter2\0", PEM.encode()], ids=str
+)
+@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"])
+def test_pem_in_place_of_a_path_is_not_shown(name: str, text: Any) -> None:
+    options: dict[str, Any] = {"ssl_certfile": __file__} if name == "ssl_keyfile" else {}
+    options |= {"ssl_keyfile": __file__} if name == "ssl_certfile" else {}
+    with pytest.raises(respass.ConfigurationError, match=f"{name} wants a path") as caught:
+        respass.Redis(ssl=True, **{**options, name: text})
+    assert "hunter2" not in str(caught.value) and "ssl_ca_data=" in str(caught.value)
+
+
+def test_the_repr_of_options_shows_no_private_key(tmp_path: Path) -> None:
+    paths = make_certificates(tmp_path)
+    files = {"ssl_certfile": paths["server.pem"], "ssl_keyfile": paths["server.key"]}
+    with respass.Redis(ssl=True, password="hunter2", **files) as r:
+        assert r._options.client_pem is not None
+        shown = repr(r._options)
+    assert "PRIVATE" not in shown and "hunter2" not in shown
+
+
+def test_the_environment_names_the_authorities_where_no_option_does(
+    tls_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tls_server.ca is not None
+    monkeypatch.setenv("SSL_CERT_FILE", tls_server.ca)
+    with respass.Redis(port=tls_server.port, ssl=True) as r:
+        assert r.ping()
+    other = make_certificates(tmp_path)["ca.pem"]
+    with (
+        respass.Redis(port=tls_server.port, ssl=True, ssl_ca_certs=other, socket_timeout=1) as r,
+        pytest.raises(respass.ConnectionError, match="certificate"),
+    ):
+        r.ping()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(respass.ConfigurationError, match=r"SSL_CERT_FILE: .*none\.pem"):
+        respass.Redis(ssl=True)
+    respass.Redis(ssl=True, ssl_ca_certs=other).close()
+    respass.Redis(ssl=False).close()
+
+
+def test_the_systems_authorities_can_be_had(
+    tls_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its file, or from its folder, where the names are hashes."""
+    assert tls_server.ca is not None
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "0123abcd.0").write_bytes(Path(tls_server.ca).read_bytes())
+    (folder / "README").write_text("no certificate")
+    for file, where in ((tls_server.ca, tmp_path), (tmp_path / "none.pem", folder)):
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        monkeypatch.setenv("SSL_CERT_DIR", str(where))
+        with respass.Redis(port=tls_server.port, ssl=True, ssl_ca_certs="system") as r:
+            assert r.ping()
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with pytest.raises(respass.ConfigurationError, match="system"):
+        respass.Redis(ssl=True, ssl_ca_certs="system")
 
 
 def test_notices_come_as_objects_and_as_log_lines(server: Server, caplog: pytest.LogCaptureFixture) -> None:

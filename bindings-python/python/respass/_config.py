@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from .exceptions import ConfigurationError
 
 _VERIFIED = (None, True, "required", ssl.CERT_REQUIRED)
 
+#: What OpenSSL takes for a certificate in a folder of authorities.
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+
 
 @dataclass
 class Options:
@@ -23,8 +27,8 @@ class Options:
     host: str
     port: int
     tls: bool
-    ca_pem: bytes | None = None
-    client_pem: tuple[bytes, bytes] | None = None
+    ca_pem: bytes | None = field(default=None, repr=False)
+    client_pem: tuple[bytes, bytes] | None = field(default=None, repr=False)
     server_name: str | None = None
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
@@ -90,8 +94,10 @@ def options(
         password=None if password is None else _bytes(password),
         has_credential=credential is not None,
         tls=tls,
-        ca_pem=_authorities(ssl_ca_certs, ssl_ca_path, ssl_ca_data),
-        client_pem=(_file(ssl_certfile), _file(ssl_keyfile)) if ssl_certfile and ssl_keyfile else None,
+        ca_pem=_authorities(ssl_ca_certs, ssl_ca_path, ssl_ca_data, tls),
+        client_pem=(_file(ssl_certfile, "ssl_certfile"), _file(ssl_keyfile, "ssl_keyfile"))
+        if ssl_certfile and ssl_keyfile
+        else None,
         **others,
     )
 
@@ -109,7 +115,7 @@ def parse_url(url: str) -> dict[str, Any]:
         if convert is None:
             raise ConfigurationError(f"the URL's option '{name}' is not known")
         try:
-            found[name] = convert(values[-1])
+            found[name] = convert(values[0])
         except ValueError:
             raise ConfigurationError(f"the URL's option '{name}' has a value of the wrong kind") from None
     if parts.username:
@@ -121,11 +127,13 @@ def parse_url(url: str) -> dict[str, Any]:
     try:
         if parts.port:
             found["port"] = parts.port
-        path = parts.path.strip("/")
-        if path:
-            found["db"] = int(path)
     except ValueError:
-        raise ConfigurationError("the URL's port and database are numbers") from None
+        raise ConfigurationError("the URL's port is a number from 1 to 65535") from None
+    if "db" not in found:
+        try:
+            found["db"] = int(unquote(parts.path).replace("/", ""))
+        except ValueError:
+            pass  # as in redis-py, a path that is no number says nothing
     if parts.scheme == "rediss":
         found["ssl"] = True
     return found
@@ -194,25 +202,60 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
     return number
 
 
-def _authorities(path: str | None, folder: str | None, data: str | bytes | None) -> bytes | None:
-    found = [_file(path)] if path else []
+def _authorities(path: str | None, folder: str | None, data: str | bytes | None, tls: bool) -> bytes | None:
+    """The certificates to trust; none for the built-in list."""
+    found: list[bytes] = []
+    if path == "system":
+        found += _system_authorities()
+    elif path:
+        found.append(_file(path, "ssl_ca_certs"))
     if folder:
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError as error:
-            raise ConfigurationError(f"{folder}: {error.strerror}") from None
-        found += [_file(os.path.join(folder, name)) for name in names]
+        found += [_file(name, "ssl_ca_path") for name in _names_in(folder, "ssl_ca_path")]
     if data:
         found.append(_bytes(data))
+    named = os.environ.get("SSL_CERT_FILE")
+    if tls and named and not found:
+        found.append(_file(named, "SSL_CERT_FILE"))
     return b"\n".join(found) if found else None
 
 
-def _file(path: str) -> bytes:
+def _system_authorities() -> list[bytes]:
+    """The operating system's store: a file, or Windows' list; else a folder, which Python does not list."""
+    found = [ssl.DER_cert_to_PEM_cert(der) for der in ssl.create_default_context().get_ca_certs(True)]
+    if found:
+        return [text.encode() for text in found]
+    folder = ssl.get_default_verify_paths().capath
+    names = _names_in(folder, "ssl_ca_certs") if folder else []
+    hashed = [name for name in names if _HASHED.fullmatch(os.path.basename(name))]
+    if not hashed:
+        raise ConfigurationError('ssl_ca_certs="system": no certificates found; give the path of a file')
+    return [_file(name, "ssl_ca_certs") for name in hashed]
+
+
+def _names_in(folder: str, option: str) -> list[str]:
+    _check_path(folder, option)
+    try:
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {folder}: {error.strerror}") from None
+
+
+def _file(path: str, option: str) -> bytes:
+    _check_path(path, option)
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
+        raise ConfigurationError(f"{option}: {path}: {error.strerror}") from None
+
+
+def _check_path(path: str, option: str) -> None:
+    """Refuses what is no path, without showing it: it may be a private key."""
+    text = os.fsdecode(path)
+    if any(mark in text for mark in ("\n", "\r", "\0", "BEGIN")):
+        raise ConfigurationError(
+            f"{option} wants a path, and this is no path; PEM of authorities goes into ssl_ca_data="
+        )
 
 
 def _bytes(text: str | bytes) -> bytes:

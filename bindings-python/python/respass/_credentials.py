@@ -12,8 +12,9 @@ import inspect
 import os
 import re
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -125,6 +126,9 @@ class Supply:
             text, expires_on, refresh_on = _parts(answer)
         except ValueError as error:
             self.source.failed(str(error), is_permanent=True)
+            return
+        except _NoToken as error:
+            self.source.failed(_tidy(str(error)), is_permanent=False)
             return
         self.source.fetched(text, expires_on, refresh_on)
 
@@ -266,10 +270,13 @@ def describe(error: BaseException) -> str:
         # MSAL hides what Entra said of an unknown tenant in the cause of its exception.
         said = (_ENTRA_SAID.search(str(cause)) for cause in _causes(error))
         text += next((f" ({match.group()})" for match in said if match), "")
-    text = " ".join(_LOOKS_LIKE_A_TOKEN.sub("(token withheld)", text).split())
-    if len(text) > _TEXT_LEN_MAX:
-        text = text[:_TEXT_LEN_MAX] + "…"
+    text = _tidy(text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _tidy(text: str) -> str:
+    text = " ".join(_LOOKS_LIKE_A_TOKEN.sub("(token withheld)", text).split())
+    return text if len(text) <= _TEXT_LEN_MAX else text[:_TEXT_LEN_MAX] + "…"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -282,6 +289,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
+class _NoToken(Exception):
+    """MSAL returns its failures."""
+
+
 def _parts(answer: Any) -> tuple[str, float | None, float | None]:
     """Token text, expiry and recommended refresh (Unix seconds) of whatever a credential returned."""
     refresh_on = None
@@ -292,12 +303,18 @@ def _parts(answer: Any) -> tuple[str, float | None, float | None]:
     elif hasattr(answer, "token"):
         text, expires_on = answer.token, getattr(answer, "expires_on", None)
         refresh_on = getattr(answer, "refresh_on", None)
+    elif isinstance(answer, Mapping) and "access_token" in answer:
+        text, lifetime = answer["access_token"], _unix(answer.get("expires_in"))
+        expires_on = None if lifetime is None else time.time() + lifetime
+    elif isinstance(answer, Mapping) and "error" in answer:
+        raise _NoToken(answer.get("error_description") or answer["error"])
     else:
         text = None
     if not isinstance(text, str):
         # The value itself is not shown: it may be the token in some other form.
         raise ValueError(
-            f"the credential returned a {type(answer).__name__}; wanted: str, (str, expiry) or AccessToken"
+            f"the credential returned a {type(answer).__name__}; "
+            "wanted: str, (str, expiry), AccessToken or MSAL's dict"
         )
     return text, _unix(expires_on), _unix(refresh_on)
 

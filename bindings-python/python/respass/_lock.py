@@ -24,9 +24,15 @@ return 1
 _EXTEND = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 local left = redis.call('pttl', KEYS[1])
-if left < 0 then left = 0 end
+if left < 0 then return 0 end
 if ARGV[3] == '1' then left = 0 end
 redis.call('pexpire', KEYS[1], left + ARGV[2])
+return 1
+"""
+#: ARGV: token, milliseconds. A key whose time has no end gets one.
+_REACQUIRE = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('pexpire', KEYS[1], ARGV[2])
 return 1
 """
 
@@ -61,6 +67,7 @@ class BaseLock:
         self.local.token = None
         self.lua_release = redis.register_script(_RELEASE)
         self.lua_extend = redis.register_script(_EXTEND)
+        self.lua_reacquire = redis.register_script(_REACQUIRE)
 
     def _token(self) -> bytes | None:
         return getattr(self.local, "token", None)
@@ -90,6 +97,9 @@ class BaseLock:
 
     def _extension(self, token: bytes, seconds: float, replace: bool) -> dict[str, Any]:
         return {"keys": [self.name], "args": [token, int(seconds * 1000), int(replace)]}
+
+    def _reacquisition(self, token: bytes) -> dict[str, Any]:
+        return {"keys": [self.name], "args": [token, int((self.timeout or 0) * 1000)]}
 
     def _is_own(self, stored: Any) -> bool:
         own = self._token()
@@ -183,7 +193,7 @@ class Lock(BaseLock):
     def reacquire(self) -> bool:
         """Sets the time left to `timeout` again."""
         token = self._expect("reacquire", needs_timeout=True)
-        return self._check(self.lua_extend(**self._extension(token, self.timeout or 0, True)), "reacquire")
+        return self._check(self.lua_reacquire(**self._reacquisition(token)), "reacquire")
 
 
 class AsyncLock(BaseLock):
@@ -245,5 +255,4 @@ class AsyncLock(BaseLock):
     async def reacquire(self) -> bool:
         """Sets the time left to `timeout` again."""
         token = self._expect("reacquire", needs_timeout=True)
-        answer = await self.lua_extend(**self._extension(token, self.timeout or 0, True))
-        return self._check(answer, "reacquire")
+        return self._check(await self.lua_reacquire(**self._reacquisition(token)), "reacquire")

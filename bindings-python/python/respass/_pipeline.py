@@ -52,15 +52,17 @@ class BasePipeline(PipelineCommands, CommandBuffer):
         self.scripts.clear()
 
     def _finish(self, results: list[Any], raise_on_error: bool) -> list[Any]:
-        for index, function in self._functions.items():
-            if not isinstance(results[index], Exception):
-                results[index] = function(results[index])
-        if raise_on_error:
-            for index, result in enumerate(results):
-                if isinstance(result, Exception):
-                    raise self._annotated(index, result)
-        self._drop()
-        return results
+        try:
+            for index, function in self._functions.items():
+                if not isinstance(results[index], Exception):
+                    results[index] = function(results[index])
+            if raise_on_error:
+                for index, result in enumerate(results):
+                    if isinstance(result, Exception):
+                        raise self._annotated(index, result)
+            return results
+        finally:
+            self._drop()
 
     def _annotated(self, index: int, error: Exception) -> Exception:
         if isinstance(error, RedisError) and error.args:
@@ -68,7 +70,6 @@ class BasePipeline(PipelineCommands, CommandBuffer):
                 f"Command # {index + 1} ({self._describe(index)}) of pipeline caused error: {error.args[0]}"
             )
             error.args = (text, *error.args[1:])
-        self._drop()
         return error
 
     def _digests(self) -> Self:

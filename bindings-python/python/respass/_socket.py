@@ -24,7 +24,11 @@ def connect(host: str, port: int, timeout: float, dialled: list[socket.socket]) 
     beginning: a child of `fork` has to know of it."""
     deadline = time.monotonic() + timeout
     latest: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(reason(error)) from None
+    for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)
         dialled[:] = [sock]
         try:
@@ -41,8 +45,10 @@ def connect(host: str, port: int, timeout: float, dialled: list[socket.socket]) 
     raise latest or OSError(f"{host} has no address")
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | UnicodeError) -> str:
     """Why there is no connection. asyncio's own texts leave the system's word out."""
+    if isinstance(error, UnicodeError):
+        return "this is no host name: each of its labels has 1 to 63 letters"
     if error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
     return error.strerror or str(error)

@@ -137,7 +137,7 @@ class _LoopDriver:
         protocol = _Protocol(self, conn)
         try:
             await self.loop.create_connection(lambda: protocol, host, port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
         except BaseException:
             self.core.disconnected(conn, "failed", "interrupted")
