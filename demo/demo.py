@@ -49,7 +49,9 @@ class Program:
         if self.process.wait() != 0:
             found.append(f"{self.name} ended with status {self.process.returncode}")
         if self.latest.get("errors"):
-            found.append(f"{self.name}: {self.latest['errors']} commands failed: {self.latest.get('last_error')}")
+            found.append(
+                f"{self.name}: {self.latest['errors']} commands failed: {self.latest.get('last_error')}"
+            )
         if self.latest.get("commands", 0) < 10 * seconds:
             found.append(f"{self.name} ran {self.latest.get('commands', 0)} commands only")
         if self.latest.get("reauthentications", 0) < int(seconds // TOKEN_SECONDS):
@@ -60,7 +62,7 @@ class Program:
 def table(programs: list[Program]) -> list[str]:
     rows = [COLUMNS, *(program.row() for program in programs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=False)) for row in rows]
 
 
 def watch(programs: list[Program]) -> None:
@@ -83,7 +85,14 @@ def watch(programs: list[Program]) -> None:
 
 def main() -> int:
     seconds = float(os.environ.get("DEMO_SECONDS", "40"))
-    command = [os.environ["RESPASS_EMULATOR"], "--port", "0", "--token-ttl", str(TOKEN_SECONDS), "--stdin-lifeline"]
+    command = [
+        os.environ["RESPASS_EMULATOR"],
+        "--port",
+        "0",
+        "--token-ttl",
+        str(TOKEN_SECONDS),
+        "--stdin-lifeline",
+    ]
     emulator = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ready = emulator.stdout.readline()
     if not ready:
@@ -99,7 +108,9 @@ def main() -> int:
         "DEMO_SECONDS": str(seconds),
     }
     environment.pop("IDENTITY_SERVER_THUMBPRINT", None)
-    print(f"{facts['profile']} at {facts['host']}:{facts['port']}, tokens of {TOKEN_SECONDS} s, for {seconds:.0f} s")
+    print(
+        f"{facts['profile']} at {facts['host']}:{facts['port']}, tokens of {TOKEN_SECONDS} s, for {seconds:.0f} s"
+    )
     try:
         programs = [Program(name, file, environment) for name, file in PROGRAMS.items()]
         watch(programs)

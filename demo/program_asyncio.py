@@ -3,10 +3,9 @@
 import asyncio
 import time
 
+import respass.asyncio
 from azure.identity import ManagedIdentityCredential
 from report import CA, PORT, SECONDS, Count
-
-import respass.asyncio
 
 
 async def work(client, count: Count, name: str, end: float) -> None:

@@ -3,10 +3,9 @@
 import threading
 import time
 
+import respass
 from azure.identity import ManagedIdentityCredential
 from report import CA, PORT, SECONDS, Count
-
-import respass
 
 
 def work(client, count: Count, name: str, end: float) -> None:

@@ -60,7 +60,9 @@ FAULTS = (
     Fault("truncate-reply", _count(1, 60), (1, 3), 5),
     Fault("slow-reply", _seconds(0.05, 1), (4, 10), 8),
     Fault("accept-close", _count(1, 20), (2, 6), 12),
-    Fault("identity-body", lambda chance: {"body": chance.choice(("no-token", "malformed"))}, (3, 12), 20, True),
+    Fault(
+        "identity-body", lambda chance: {"body": chance.choice(("no-token", "malformed"))}, (3, 12), 20, True
+    ),
 )
 
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import respass
+import respass.asyncio
 from azure.identity import ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 from credentials import app_service
 from operations import Caller, Plan
 from record import Interrupted, Recorder
-
-import respass
-import respass.asyncio
 
 PORT = int(os.environ["SOAK_PORT"])
 CA = os.environ["SOAK_CA"]

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from operations import Plan, summary
-
 import respass
+from operations import Plan, summary
 
 #: Commands are judged in lots of so many seconds.
 EPOCH_SECONDS = 30.0

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import judge
-from server import Connection, Emulator
 from faults import FaultMaker
 from operations import ledger_key, list_key
 from record import EPOCH_SECONDS, read_records, record_name
+from server import Connection, Emulator
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("sync", "threads", "asyncio", "asyncio-credential", "callable")

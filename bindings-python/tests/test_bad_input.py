@@ -145,9 +145,11 @@ def test_an_address_that_never_answers_costs_the_connect_timeout(outcomes: Comma
 @pytest.fixture(scope="module")
 def long(emulator_path: str) -> Iterator[Emulator]:
     """An emulator with tokens of an hour."""
-    with pytest.MonkeyPatch.context() as environment:
-        with run_emulator(emulator_path, 3600, environment) as emulator:
-            yield emulator
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        run_emulator(emulator_path, 3600, environment) as emulator,
+    ):
+        yield emulator
 
 
 def fixed(emulator: Emulator, **overrides: Any) -> Callable[[], tuple[str, int]]:

@@ -281,9 +281,11 @@ def test_a_certificate_for_another_name_ends_the_connection_before_the_token_lea
     emulator: Emulator,
 ) -> None:
     options = {**emulator.options(), "host": "127.0.0.1", "socket_timeout": 0.5}
-    with respass.Redis(**options, credential=lambda: fetch(emulator)) as r:
-        with pytest.raises(respass.ConnectionError, match="not valid for name"):
-            r.ping()
+    with (
+        respass.Redis(**options, credential=lambda: fetch(emulator)) as r,
+        pytest.raises(respass.ConnectionError, match="not valid for name"),
+    ):
+        r.ping()
     stats = emulator.admin("/stats")
     assert stats["auth_total"] == 0 and stats["token_hosts"] == []
 

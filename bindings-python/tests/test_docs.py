@@ -73,7 +73,10 @@ needs_starter = pytest.mark.skipif(not has_starter, reason="`python -m respass` 
 @pytest.fixture(scope="session")
 def azure(emulator_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """One emulator for all samples."""
-    with pytest.MonkeyPatch.context() as environment, run_emulator(emulator_path, 60, environment) as emulator:
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        run_emulator(emulator_path, 60, environment) as emulator,
+    ):
         yield emulator
 
 
@@ -168,7 +171,7 @@ def test_shell_blocks_about_the_emulator_run(page: Path, tmp_path: Path, environ
     # The default port may be in use.
     script = script.replace("-m respass emulator", "-m respass emulator --port 0")
     (tmp_path / "emulator.json").unlink()
-    script = f"set -euo pipefail\ncurl() {{ command curl --fail-with-body \"$@\"; }}\n{script}\n"
+    script = f'set -euo pipefail\ncurl() {{ command curl --fail-with-body "$@"; }}\n{script}\n'
     script += "until [ -s emulator.json ]; do sleep 0.1; done\nkill $(jobs -p); wait || true\n"
     session = subprocess.Popen(
         ["bash", "-c", script], cwd=tmp_path, env=environment, text=True, start_new_session=True,

@@ -12,7 +12,9 @@ from conftest import Emulator, run_emulator
 from test_credentials import drive
 
 
-def test_slow_validation_of_tokens_fails_no_command(emulator_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_validation_of_tokens_fails_no_command(
+    emulator_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The service may take ten seconds to validate a token: logins and re-authentications of nine seconds, tokens of
     two minutes, default timeouts."""
 

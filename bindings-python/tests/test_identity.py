@@ -35,7 +35,10 @@ NO_EARLY_RENEWAL = {"workload", "default with a workload"}
 
 @pytest.fixture(scope="module")
 def azure_emulator(emulator_path: str) -> Iterator[Emulator]:
-    with pytest.MonkeyPatch.context() as environment, run_emulator(emulator_path, TOKEN_TTL_S, environment) as emulator:
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        run_emulator(emulator_path, TOKEN_TTL_S, environment) as emulator,
+    ):
         yield emulator
 
 
@@ -218,7 +221,9 @@ def check_all(emulator: Emulator, credentials: dict[str, Any]) -> dict[str, int]
     return issued_since(emulator, before)
 
 
-def check_all_async(emulator: Emulator, make: Callable[[ModuleType, Emulator], dict[str, Any]]) -> dict[str, int]:
+def check_all_async(
+    emulator: Emulator, make: Callable[[ModuleType, Emulator], dict[str, Any]]
+) -> dict[str, int]:
     """The same for asynchronous credentials, none of which renews early."""
 
     async def main() -> None:
@@ -235,7 +240,9 @@ def check_all_async(emulator: Emulator, make: Callable[[ModuleType, Emulator], d
 
 def issued_since(emulator: Emulator, before: dict[str, int]) -> dict[str, int]:
     now = emulator.admin("/stats")["tokens_issued_by_proof"]
-    return {proof: count - before.get(proof, 0) for proof, count in now.items() if count > before.get(proof, 0)}
+    return {
+        proof: count - before.get(proof, 0) for proof, count in now.items() if count > before.get(proof, 0)
+    }
 
 
 def test_managed_identities_of_app_service(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,13 +253,17 @@ def test_managed_identities_of_app_service(azure_cloud: Emulator, monkeypatch: p
     assert "imds" not in azure_cloud.admin("/stats")["identity_requests_by_endpoint"]
 
 
-def test_managed_identities_of_app_service_async(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_managed_identities_of_app_service_async(
+    azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_all(monkeypatch, app_service(azure_cloud))
     issued = check_all_async(azure_cloud, of_app_service)
     assert issued.keys() == {"managed_identity"} and issued["managed_identity"] >= 8
 
 
-def test_managed_identities_of_a_virtual_machine(azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_managed_identities_of_a_virtual_machine(
+    azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_all(monkeypatch, virtual_machine(azure_cloud))
     before = azure_cloud.admin("/stats")["identity_requests_by_endpoint"].get("app_service", 0)
     credentials = of_virtual_machine(azure.identity, azure_cloud) | msal_managed_identities(azure_cloud)
@@ -346,10 +357,14 @@ def test_a_mistake_in_the_configuration_is_named_by_its_code_async(azure_cloud: 
 
 
 @pytest.mark.parametrize(
-    ("environment", "text"), [(app_service, "No User Assigned Identity found"), (virtual_machine, "Identity not found")]
+    ("environment", "text"),
+    [(app_service, "No User Assigned Identity found"), (virtual_machine, "Identity not found")],
 )
 def test_an_identity_that_the_host_does_not_have_is_named(
-    azure_cloud: Emulator, monkeypatch: pytest.MonkeyPatch, environment: Callable[[Emulator], dict[str, str]], text: str
+    azure_cloud: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: Callable[[Emulator], dict[str, str]],
+    text: str,
 ) -> None:
     set_all(monkeypatch, environment(azure_cloud))
     # The tenant's id, pasted into the wrong place.
@@ -410,7 +425,9 @@ def test_an_endpoint_is_not_asked_again_before_the_time_it_sets(azure_cloud: Emu
             respass.asyncio.Redis(**azure_cloud.options(), credential=credential, socket_timeout=3) as r,
         ):
             before = asked()
-            azure_cloud.admin("/fault", {"kind": "identity-status", "status": 429, "retry_after": 4, "count": 1})
+            azure_cloud.admin(
+                "/fault", {"kind": "identity-status", "status": 429, "retry_after": 4, "count": 1}
+            )
             assert "AADSTS90055" in await told_async(r)
             assert asked() == before + 1
             assert await r.ping()
@@ -455,7 +472,7 @@ def test_a_proxy_in_the_environment_is_not_asked_for_loopback(
     asked = []
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.1)
-        proxy = "http://127.0.0.1:%d" % trap.getsockname()[1]
+        proxy = f"http://127.0.0.1:{trap.getsockname()[1]}"
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy)
             monkeypatch.setenv(name.lower(), proxy)
