@@ -9,6 +9,9 @@ import sys
 import pytest
 from conftest import Emulator, Server
 
+#: Signals, many threads and deliberate delays: not beside other tests.
+pytestmark = pytest.mark.alone
+
 #: How often each program is run, with an end at random moments.
 TURNS = int(os.environ.get("RESPASS_EXITS", "5"))
 
@@ -51,9 +54,6 @@ time.sleep(moment / 4)
 """,
     "a client used by an exit handler": """
 import atexit
-
-#: Signals, many threads and deliberate delays: not beside other tests.
-pytestmark = pytest.mark.alone
 r = respass.Redis(port=port)
 atexit.register(lambda: r.set("k", 1) or os._exit(3))
 r.ping()
