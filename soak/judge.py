@@ -186,7 +186,9 @@ def judge_growth(program: str, what: str, samples: Sequence[float]) -> list[str]
     if len(samples) < 20:
         return []
     tenth = len(samples) // 10
-    middle = statistics.median(samples[5 * tenth : 6 * tenth])
+    # An outage may have closed connections just then: counts are compared with the most that there was until then.
+    before = samples[: 6 * tenth]
+    middle = statistics.median(before[-tenth:]) if what == "rss" else max(before)
     end = statistics.median(samples[-tenth:])
     most = {
         "rss": RSS_GROWTH_MAX + RSS_GROWTH_SHARE * middle,
