@@ -20,7 +20,7 @@ demo: prepare emulator $(VENV)/.installed
 
 test: prepare lint test-rust test-python test-node
 	DEMO_SECONDS=25 $(VENV)/bin/python demo/demo.py
-	$(MAKE) soak MINUTES=2
+	$(MAKE) soak MINUTES=2 SEED=78
 	@echo "all tests passed"
 
 lint: prepare lint-types
