@@ -4,7 +4,6 @@ run."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -65,9 +64,6 @@ def blocks_of(page: Path) -> Iterator[Block]:
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
-
-has_starter = importlib.util.find_spec("respass.__main__") is not None
-needs_starter = pytest.mark.skipif(not has_starter, reason="`python -m respass` is not in this build")
 
 
 @pytest.fixture(scope="session")
@@ -136,8 +132,6 @@ def test_python_samples_run(
     block: Block, azure: Emulator, server: Server, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     is_test = "\ndef test_" in block.text
-    if is_test and not has_starter:
-        pytest.skip("`python -m respass` is not in this build")
     path = tmp_path / ("test_sample.py" if is_test else "sample.py")
     path.write_text(adapted(block.text, azure, server))
     before = azure.admin("/stats")["auth_accepted"]
@@ -159,7 +153,6 @@ def is_run(block: Block) -> bool:
     return bool(re.search(r"respass emulator|/fault", block.text))
 
 
-@needs_starter
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(is_run(b) for b in SHELL if b.page == page)],
