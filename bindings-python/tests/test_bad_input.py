@@ -186,7 +186,7 @@ def test_a_refused_token_names_its_cause(
 ) -> None:
     if "nbf" in overrides:
         overrides = {"nbf": int(time.time()) + overrides["nbf"]}
-    with within(5):
+    with within(1.5):
         found = outcomes(1, **long.options(), credential=fixed(long, **overrides), **options)
     error = the_error(found, respass.TokenError, "WRONGPASS", *words)
     assert isinstance(error, respass.TokenError)
