@@ -87,10 +87,10 @@ impl Core {
         self.shared.turn.lead()
     }
 
-    /// Gives back every turn that this thread has. Whether `notices` has any.
+    /// Gives back every turn that this thread has. Whether `notices` has any, or `action` one other than to connect.
     fn leave(&self) -> bool {
         self.shared.turn.leave();
-        self.shared.has_notices()
+        self.shared.has_errands()
     }
 
     /// Whether any thread has the turn to read.

@@ -100,6 +100,11 @@ impl State {
         self.actions.iter().all(|action| matches!(action, Action::TokenNeeded { .. }))
     }
 
+    /// Whether there is something that a caller does on its way out: all but connecting, which the next one does.
+    fn has_errands(&self) -> bool {
+        !self.notices.is_empty() || self.actions.iter().any(|action| !matches!(action, Action::Connect { .. }))
+    }
+
     /// Whether there are bytes to write.
     pub(crate) fn has_bytes(&self) -> bool {
         self.transmit.is_some() || !self.unsent.is_empty()
@@ -167,8 +172,8 @@ pub(crate) struct Shared {
     state: ManuallyDrop<Mutex<State>>,
     pub(crate) text: Text,
     pub(crate) turn: Turn,
-    /// Notices wait to be told.
-    has_notices: AtomicBool,
+    /// See [`State::has_errands`]; may be out of date for a moment.
+    has_errands: AtomicBool,
     birth: Birth,
 }
 
@@ -199,7 +204,7 @@ impl Shared {
             state: ManuallyDrop::new(Mutex::new(state)),
             text,
             turn: Turn::default(),
-            has_notices: AtomicBool::new(false),
+            has_errands: AtomicBool::new(false),
             birth: Birth::here(),
         }
     }
@@ -212,8 +217,8 @@ impl Shared {
             let mut state = self.state.lock_py_attached(py).map_err(|_| error::broken(py))?;
             let result = act(&mut state, clock::now());
             state.drain(&mut deliveries);
-            if !state.notices.is_empty() {
-                self.has_notices.store(true, Ordering::Relaxed);
+            if state.has_errands() {
+                self.has_errands.store(true, Ordering::Relaxed);
             }
             result
         };
@@ -225,12 +230,12 @@ impl Shared {
 
     /// Takes what there is to tell.
     pub(crate) fn take_notices(&self, py: Python<'_>) -> PyResult<Vec<Notice>> {
-        self.has_notices.store(false, Ordering::Relaxed);
+        self.has_errands.store(false, Ordering::Relaxed);
         self.peek(py, |state| std::mem::take(&mut state.notices))
     }
 
-    pub(crate) fn has_notices(&self) -> bool {
-        self.has_notices.load(Ordering::Relaxed)
+    pub(crate) fn has_errands(&self) -> bool {
+        self.has_errands.load(Ordering::Relaxed)
     }
 
     /// Looks at the state; whatever the core has to say stays there.

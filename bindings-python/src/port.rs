@@ -279,7 +279,7 @@ impl LoopPort {
             state.client.handle_received(conn, bytes, now);
         })?;
         // A login may be done: what was given up while it took is not sent.
-        if self.shared().has_notices() {
+        if self.shared().has_errands() {
             self.forget_cancelled(py)?;
         }
         self.settle(py)

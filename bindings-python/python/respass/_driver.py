@@ -77,6 +77,7 @@ class Driver:
         #: Of the background thread: the socket that it watches, and from when on it may watch again.
         self.watched: socket.socket | None = None
         self.watch_after = 0.0
+        self._ticked_at = 0.0
         self._background = False
         self.supply = None
         self._subscription: Any = None
@@ -144,11 +145,11 @@ class Driver:
             self._interrupted(core, call)
             raise
         finally:
-            has_notices = core.leave()
+            has_errands = core.leave()
             if self._sleepers:
                 self._hand_over()
-            if has_notices:
-                self._report(core)
+            if has_errands:
+                self._run_errands(core)
             if self.is_closed and self._sock is not None:
                 self._finish(core)
 
@@ -171,8 +172,17 @@ class Driver:
         finally:
             self._sleepers.pop(lock, None)
 
-    def _report(self, core: Any) -> None:
-        """Logs and tells notices. The turn is free: handlers may be slow, and the callback use the client."""
+    def _run_errands(self, core: Any) -> None:
+        """Does what came of a turn that ended with its reply: a client that never waits for anything else must
+        not leave it undone. Then logs and tells notices. The turn is free by then: handlers may be slow, and the
+        callback use the client."""
+        if core is self.core and core.lead():
+            try:
+                self._catch_up()
+            finally:
+                core.leave()
+                if self._sleepers:
+                    self._hand_over()
         report(log_notices(core), self._on_notice)
 
     def _hand_over(self) -> None:
@@ -400,16 +410,21 @@ class Driver:
     def wakeup(self) -> float | None:
         """For the background thread: seconds until `tick`. A client that should connect waits for its next
         caller to do so: connecting may take long, and others have timers, too."""
-        if self.is_closed or self.core.action() is not None:
+        if self.is_closed:
+            return None
+        action = self.core.action()
+        if action is not None and action[0] == "connect":
             return None
         wakeup: float | None = self.core.wakeup()
-        if self._sock is not None and self.core.has_bytes:
-            return FULL if wakeup is None else min(wakeup, FULL)
-        return wakeup
+        if self._sock is None or not self.core.has_bytes:
+            return wakeup
+        retry = max(0.0, self._ticked_at + FULL - time.monotonic())
+        return retry if wakeup is None else min(wakeup, retry)
 
     def tick(self) -> None:
         """A timer is due."""
         core = self.core
+        self._ticked_at = time.monotonic()
         core.timeout()
         if core.lead():
             try:
@@ -452,11 +467,11 @@ class Driver:
             self._write(self._sock, self._conn)
 
     def _leave(self, core: Any) -> None:
-        has_notices = core.leave()
+        has_errands = core.leave()
         if self._sleepers:
             self._hand_over()
-        if has_notices:
-            self._report(core)
+        if has_errands:
+            self._run_errands(core)
 
     def close(self) -> None:
         """Ends everything; whoever waits is told so."""
