@@ -102,7 +102,8 @@ impl State {
 
     /// Whether there is something that a caller does on its way out: all but connecting, which the next one does.
     fn has_errands(&self) -> bool {
-        !self.notices.is_empty() || self.actions.iter().any(|action| !matches!(action, Action::Connect { .. }))
+        !self.notices.is_empty()
+            || self.actions.iter().any(|action| !matches!(action, Action::Connect { .. }))
     }
 
     /// Whether there are bytes to write.

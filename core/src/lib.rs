@@ -57,7 +57,9 @@ mod tls;
 pub use auth::{
     Claims, FetchedToken, IssuedToken, LoginRefusal, SourceOutput, TokenFailure, TokenSource, TokenState,
 };
-pub use client::{AuthStatus, Client, DisconnectCause, Notice, Output, ReplyBatch, Severity, Wakeup};
+pub use client::{
+    AuthStatus, Client, DisconnectCause, Notice, NoticeKind, Output, OutputKind, ReplyBatch, Severity, Wakeup,
+};
 pub use command::{Command, CommandId, CommandIds};
 pub use config::{Config, Credential, Limits, Timeouts};
 pub use connection::{Answer, ConnId, WakeupReason};

@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now, UnixTime};
 use crate::tls::TlsSettings;
 use node::Node;
-pub use output::{Notice, Output, ReplyBatch, Severity};
+pub use output::{Notice, NoticeKind, Output, OutputKind, ReplyBatch, Severity};
 use std::collections::VecDeque;
 use tokens::{Arrival, Tokens};
 use trouble::{Stage, Trouble};

@@ -52,6 +52,42 @@ pub enum Output {
     Notice(Notice),
 }
 
+/// What an [`Output`] is, as a number that is the same in every language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum OutputKind {
+    /// [`Output::Connect`]
+    Connect = 1,
+    /// [`Output::Disconnect`]
+    Disconnect = 2,
+    /// [`Output::Transmit`]
+    Transmit = 3,
+    /// [`Output::TokenNeeded`]
+    TokenNeeded = 4,
+    /// [`Output::Replies`]
+    Replies = 5,
+    /// [`Output::Failed`]
+    Failed = 6,
+    /// [`Output::Notice`]
+    Notice = 7,
+}
+
+impl Output {
+    /// Its number.
+    pub fn kind(&self) -> OutputKind {
+        match self {
+            Output::Connect { .. } => OutputKind::Connect,
+            Output::Disconnect { .. } => OutputKind::Disconnect,
+            Output::Transmit { .. } => OutputKind::Transmit,
+            Output::TokenNeeded { .. } => OutputKind::TokenNeeded,
+            Output::Replies(_) => OutputKind::Replies,
+            Output::Failed { .. } => OutputKind::Failed,
+            Output::Notice(_) => OutputKind::Notice,
+        }
+    }
+}
+
 /// Replies to several commands over one tape. See [`crate::resp::Node`] for its layout.
 #[derive(Debug, Default)]
 pub struct ReplyBatch {
@@ -121,6 +157,59 @@ pub enum Notice {
     IdentityChanged,
 }
 
+/// What a [`Notice`] tells, as a number that is the same in every language and is never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum NoticeKind {
+    /// [`Notice::Ready`]
+    Ready = 1,
+    /// [`Notice::ConnectionLost`]
+    ConnectionLost = 2,
+    /// [`Notice::LoginRefused`]
+    LoginRefused = 3,
+    /// [`Notice::ReAuthenticated`]
+    ReAuthenticated = 4,
+    /// [`Notice::ReAuthRefused`]
+    ReAuthRefused = 5,
+    /// [`Notice::ClockIsWrong`]
+    ClockIsWrong = 6,
+    /// [`Notice::ClockJumped`]
+    ClockJumped = 7,
+    /// [`Notice::IdentityChanged`]
+    IdentityChanged = 8,
+}
+
+impl NoticeKind {
+    /// A stable name, the same in every language.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticeKind::Ready => "ready",
+            NoticeKind::ConnectionLost => "connection-lost",
+            NoticeKind::LoginRefused => "login-refused",
+            NoticeKind::ReAuthenticated => "reauthenticated",
+            NoticeKind::ReAuthRefused => "reauth-refused",
+            NoticeKind::ClockIsWrong => "clock-is-wrong",
+            NoticeKind::ClockJumped => "clock-jumped",
+            NoticeKind::IdentityChanged => "identity-changed",
+        }
+    }
+
+    /// How much it matters.
+    pub fn severity(self) -> Severity {
+        match self {
+            NoticeKind::Ready => Severity::Debug,
+            NoticeKind::ConnectionLost | NoticeKind::ReAuthenticated | NoticeKind::ClockJumped => {
+                Severity::Info
+            }
+            NoticeKind::LoginRefused
+            | NoticeKind::ReAuthRefused
+            | NoticeKind::ClockIsWrong
+            | NoticeKind::IdentityChanged => Severity::Warning,
+        }
+    }
+}
+
 /// How much a notice matters to whoever keeps the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -134,32 +223,28 @@ pub enum Severity {
 }
 
 impl Notice {
+    /// Its number.
+    pub fn kind(&self) -> NoticeKind {
+        match self {
+            Notice::Ready { .. } => NoticeKind::Ready,
+            Notice::ConnectionLost { .. } => NoticeKind::ConnectionLost,
+            Notice::LoginRefused { .. } => NoticeKind::LoginRefused,
+            Notice::ReAuthenticated { .. } => NoticeKind::ReAuthenticated,
+            Notice::ReAuthRefused { .. } => NoticeKind::ReAuthRefused,
+            Notice::ClockIsWrong { .. } => NoticeKind::ClockIsWrong,
+            Notice::ClockJumped { .. } => NoticeKind::ClockJumped,
+            Notice::IdentityChanged => NoticeKind::IdentityChanged,
+        }
+    }
+
     /// A stable name, the same in every language.
     pub fn name(&self) -> &'static str {
-        match self {
-            Notice::Ready { .. } => "ready",
-            Notice::ConnectionLost { .. } => "connection-lost",
-            Notice::LoginRefused { .. } => "login-refused",
-            Notice::ReAuthenticated { .. } => "reauthenticated",
-            Notice::ReAuthRefused { .. } => "reauth-refused",
-            Notice::ClockIsWrong { .. } => "clock-is-wrong",
-            Notice::ClockJumped { .. } => "clock-jumped",
-            Notice::IdentityChanged => "identity-changed",
-        }
+        self.kind().name()
     }
 
     /// How much it matters.
     pub fn severity(&self) -> Severity {
-        match self {
-            Notice::Ready { .. } => Severity::Debug,
-            Notice::ConnectionLost { .. } | Notice::ReAuthenticated { .. } | Notice::ClockJumped { .. } => {
-                Severity::Info
-            }
-            Notice::LoginRefused { .. }
-            | Notice::ReAuthRefused { .. }
-            | Notice::ClockIsWrong { .. }
-            | Notice::IdentityChanged => Severity::Warning,
-        }
+        self.kind().severity()
     }
 
     /// The connection it is about, if it is about one.
