@@ -6,8 +6,9 @@
 enum {
     RESPASS_DRIVER_READABLE = 1,
     RESPASS_DRIVER_WRITABLE = 2,
-    RESPASS_READ_LEN = 256 * 1024,  /* one read: a large reply costs few calls */
-    RESPASS_READS_MAX = 16,         /* of one turn, so that the loop's other sockets get theirs */
+    RESPASS_READ_LEN = 256 * 1024, /* one read: a large reply costs few calls */
+    RESPASS_READS_MAX = 16,        /* of one turn, so that the loop's other sockets get theirs */
+    RESPASS_PART_MIN = 48, /* commands; fewer are not worth a write of their own before the turn's end */
     RESPASS_QUEUE_LEN_MAX = 1 << 20 /* of a turn's commands: what is larger goes to the core by itself */
 };
 

@@ -296,6 +296,14 @@ static inline respass_result respass_priv_submit_alone(respass_driver *driver, s
     return result;
 }
 
+/* Many commands at once go out in parts, each as large as all that is on its way: the server works on one while the
+ * program makes the next. */
+static inline void respass_priv_send_part(respass_driver *driver) {
+    if (driver->queued < RESPASS_PART_MIN || driver->queued * 2 < driver->next - driver->oldest) return;
+    respass_priv_flush(driver);
+    respass_priv_transmit(driver);
+}
+
 static inline respass_result respass_driver_submit(respass_driver *driver, size_t argc,
                                                    const char *const *argv, const size_t *argv_len,
                                                    uint64_t timeout_us, respass_reply_fn *on_reply,
@@ -307,7 +315,10 @@ static inline respass_result respass_driver_submit(respass_driver *driver, size_
         if (result == RESPASS_RESULT_OK) driver->queued++;
     } else
         result = respass_priv_submit_alone(driver, argc, argv, argv_len, timeout_us);
-    return result == RESPASS_RESULT_OK ? respass_priv_accepted(driver, on_reply, data, command) : result;
+    if (result != RESPASS_RESULT_OK) return result;
+    result = respass_priv_accepted(driver, on_reply, data, command);
+    respass_priv_send_part(driver);
+    return result;
 }
 
 static inline respass_result respass_driver_submit_texts(respass_driver *driver, respass_reply_fn *on_reply,
