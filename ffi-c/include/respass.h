@@ -25,6 +25,15 @@
 // This handle met a bug in respass, now or before. All that is left to do is to free it.
 #define RESPASS_RESULT_PANIC 3
 
+// The handle was freed, is of another type, or was never given out.
+#define RESPASS_RESULT_HANDLE 4
+
+// Another call uses this handle now: one of another thread, or one that this call comes from.
+#define RESPASS_RESULT_BUSY 5
+
+// The handle was made before the process forked.
+#define RESPASS_RESULT_FORKED 6
+
 // No time: nothing is due.
 #define RESPASS_NEVER_US UINT64_MAX
 
@@ -70,101 +79,101 @@ typedef uint8_t respass_kind;
 #endif // __cplusplus
 
 // What went wrong. The numbers are stable across versions and languages and are never reused.
-enum respass_error
+enum respass_error_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint16_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     // The client is closed.
-    RESPASS_ERROR_CLOSED = 100,
+    RESPASS_ERROR_CODE_CLOSED = 100,
     // More bytes are queued and in flight than `Limits::queued_bytes_max` allows.
-    RESPASS_ERROR_QUEUE_FULL = 101,
+    RESPASS_ERROR_CODE_QUEUE_FULL = 101,
     // The command is empty, malformed or too large.
-    RESPASS_ERROR_INVALID_COMMAND = 102,
+    RESPASS_ERROR_CODE_INVALID_COMMAND = 102,
     // The command would need a connection of its own.
-    RESPASS_ERROR_NEEDS_OWN_CONNECTION = 103,
+    RESPASS_ERROR_CODE_NEEDS_OWN_CONNECTION = 103,
     // The command changes a state that the client keeps itself.
-    RESPASS_ERROR_OWNED_BY_CLIENT = 104,
+    RESPASS_ERROR_CODE_OWNED_BY_CLIENT = 104,
     // The configuration cannot work.
-    RESPASS_ERROR_INVALID_CONFIG = 105,
+    RESPASS_ERROR_CODE_INVALID_CONFIG = 105,
     // The server could not be reached.
-    RESPASS_ERROR_UNREACHABLE = 200,
+    RESPASS_ERROR_CODE_UNREACHABLE = 200,
     // The connection was lost.
-    RESPASS_ERROR_CONNECTION_LOST = 201,
+    RESPASS_ERROR_CODE_CONNECTION_LOST = 201,
     // TLS failed: certificate, versions, or a broken stream.
-    RESPASS_ERROR_TLS = 202,
+    RESPASS_ERROR_CODE_TLS = 202,
     // The server's bytes were no RESP, or its replies did not fit the commands.
-    RESPASS_ERROR_PROTOCOL = 203,
+    RESPASS_ERROR_CODE_PROTOCOL = 203,
     // No reply came in time.
-    RESPASS_ERROR_TIMEOUT = 300,
+    RESPASS_ERROR_CODE_TIMEOUT = 300,
     // The caller gave up.
-    RESPASS_ERROR_CANCELLED = 301,
+    RESPASS_ERROR_CODE_CANCELLED = 301,
     // The server refused the login.
-    RESPASS_ERROR_LOGIN_REFUSED = 400,
+    RESPASS_ERROR_CODE_LOGIN_REFUSED = 400,
     // The credential gave no token.
-    RESPASS_ERROR_TOKEN_UNAVAILABLE = 401,
+    RESPASS_ERROR_CODE_TOKEN_UNAVAILABLE = 401,
     // The token cannot be used, or must not be sent.
-    RESPASS_ERROR_TOKEN_REFUSED = 402,
+    RESPASS_ERROR_CODE_TOKEN_REFUSED = 402,
     // The server refused a token that looks right: its identity has no access policy assignment.
-    RESPASS_ERROR_NO_ASSIGNMENT = 403,
+    RESPASS_ERROR_CODE_NO_ASSIGNMENT = 403,
     // The server refused a token that was sent with another user name than its object id.
-    RESPASS_ERROR_WRONG_USER_NAME = 404,
+    RESPASS_ERROR_CODE_WRONG_USER_NAME = 404,
     // The server refused a token that is for another service.
-    RESPASS_ERROR_WRONG_AUDIENCE = 405,
+    RESPASS_ERROR_CODE_WRONG_AUDIENCE = 405,
     // The server refused a token that has ended by the local clock.
-    RESPASS_ERROR_TOKEN_EXPIRED = 406,
+    RESPASS_ERROR_CODE_TOKEN_EXPIRED = 406,
     // The server refused a token that is not valid yet by the local clock.
-    RESPASS_ERROR_TOKEN_NOT_YET_VALID = 407,
+    RESPASS_ERROR_CODE_TOKEN_NOT_YET_VALID = 407,
     // An error reply that no other code names.
-    RESPASS_ERROR_SERVER = 500,
+    RESPASS_ERROR_CODE_SERVER = 500,
     // `WRONGPASS`
-    RESPASS_ERROR_WRONG_PASS = 501,
+    RESPASS_ERROR_CODE_WRONG_PASS = 501,
     // `NOAUTH`
-    RESPASS_ERROR_NO_AUTH = 502,
+    RESPASS_ERROR_CODE_NO_AUTH = 502,
     // `NOPERM`
-    RESPASS_ERROR_NO_PERM = 503,
+    RESPASS_ERROR_CODE_NO_PERM = 503,
     // `LOADING`
-    RESPASS_ERROR_LOADING = 504,
+    RESPASS_ERROR_CODE_LOADING = 504,
     // `BUSY`
-    RESPASS_ERROR_BUSY = 505,
+    RESPASS_ERROR_CODE_BUSY = 505,
     // `READONLY`
-    RESPASS_ERROR_READ_ONLY = 506,
+    RESPASS_ERROR_CODE_READ_ONLY = 506,
     // `OOM`
-    RESPASS_ERROR_OUT_OF_MEMORY = 507,
+    RESPASS_ERROR_CODE_OUT_OF_MEMORY = 507,
     // `NOSCRIPT`
-    RESPASS_ERROR_NO_SCRIPT = 508,
+    RESPASS_ERROR_CODE_NO_SCRIPT = 508,
     // `EXECABORT`, or the error that made EXEC run nothing.
-    RESPASS_ERROR_EXEC_ABORT = 509,
+    RESPASS_ERROR_CODE_EXEC_ABORT = 509,
     // `WRONGTYPE`
-    RESPASS_ERROR_WRONG_TYPE = 510,
+    RESPASS_ERROR_CODE_WRONG_TYPE = 510,
     // `MOVED`
-    RESPASS_ERROR_MOVED = 511,
+    RESPASS_ERROR_CODE_MOVED = 511,
     // `ASK`
-    RESPASS_ERROR_ASK = 512,
+    RESPASS_ERROR_CODE_ASK = 512,
     // `TRYAGAIN`
-    RESPASS_ERROR_TRY_AGAIN = 513,
+    RESPASS_ERROR_CODE_TRY_AGAIN = 513,
     // `CROSSSLOT`
-    RESPASS_ERROR_CROSS_SLOT = 514,
+    RESPASS_ERROR_CODE_CROSS_SLOT = 514,
     // `CLUSTERDOWN`
-    RESPASS_ERROR_CLUSTER_DOWN = 515,
+    RESPASS_ERROR_CODE_CLUSTER_DOWN = 515,
     // `MASTERDOWN`
-    RESPASS_ERROR_MASTER_DOWN = 516,
+    RESPASS_ERROR_CODE_MASTER_DOWN = 516,
     // `MISCONF`
-    RESPASS_ERROR_MISCONF = 517,
+    RESPASS_ERROR_CODE_MISCONF = 517,
     // `NOREPLICAS`
-    RESPASS_ERROR_NO_REPLICAS = 518,
+    RESPASS_ERROR_CODE_NO_REPLICAS = 518,
     // `UNKILLABLE`
-    RESPASS_ERROR_UNKILLABLE = 519,
+    RESPASS_ERROR_CODE_UNKILLABLE = 519,
     // `BUSYGROUP`
-    RESPASS_ERROR_BUSY_GROUP = 520,
+    RESPASS_ERROR_CODE_BUSY_GROUP = 520,
     // `NOGROUP`
-    RESPASS_ERROR_NO_GROUP = 521,
+    RESPASS_ERROR_CODE_NO_GROUP = 521,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum respass_error respass_error;
+typedef enum respass_error_code respass_error_code;
 #else
-typedef uint16_t respass_error;
+typedef uint16_t respass_error_code;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -228,23 +237,21 @@ typedef uint32_t respass_output_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What a notice tells.
+// What a notice tells, as a number that is the same in every language and is never reused.
 enum respass_notice
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
+  : uint8_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // One that this version has no number for.
-    RESPASS_NOTICE_OTHER = 0,
-    // The connection is logged in.
+    // A connection is logged in.
     RESPASS_NOTICE_READY = 1,
-    // The connection was lost or given up.
+    // A connection was lost or given up.
     RESPASS_NOTICE_CONNECTION_LOST = 2,
-    // The server refused the login.
+    // The server refused a login.
     RESPASS_NOTICE_LOGIN_REFUSED = 3,
-    // The live connection presented a newer token and the server accepted it.
+    // A live connection presented a newer token and the server accepted it.
     RESPASS_NOTICE_RE_AUTHENTICATED = 4,
-    // The live connection presented a newer token and the server refused it.
+    // A live connection presented a newer token and the server refused it.
     RESPASS_NOTICE_RE_AUTH_REFUSED = 5,
     // The server accepted a token that had ended by the local clock.
     RESPASS_NOTICE_CLOCK_IS_WRONG = 6,
@@ -257,7 +264,7 @@ enum respass_notice
 #if __STDC_VERSION__ >= 202311L
 typedef enum respass_notice respass_notice;
 #else
-typedef uint32_t respass_notice;
+typedef uint8_t respass_notice;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -340,7 +347,7 @@ typedef uint32_t respass_timer;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How a core reaches its server and who it is there.
+// How to reach a server and who to be there.
 typedef struct respass_config respass_config;
 
 // A Redis client without sockets, clocks and threads.
@@ -354,6 +361,9 @@ typedef struct respass_source respass_source;
 
 // What a source has for its cores: a token, or why there is none.
 typedef struct respass_token respass_token;
+
+// One question to a credential. Any thread may answer it, once; that ends it.
+typedef struct respass_token_request respass_token_request;
 
 // Bytes that somebody else owns. `data` is never NULL.
 typedef struct respass_slice {
@@ -400,7 +410,7 @@ typedef struct respass_answer {
     // The id that `respass_core_submit` gave.
     uint64_t command;
     // Index of the reply's first node.
-    uint64_t node;
+    size_t node;
 } respass_answer;
 
 // One instruction or result. What it points at is its own: release it with `respass_output_clear`, or with
@@ -434,12 +444,91 @@ typedef struct respass_output {
     struct respass_owner *owner;
 } respass_output;
 
+// How a client stands with its login. Holds no secret.
+typedef struct respass_auth_status {
+    // Whether a connection is logged in: 1 or 0.
+    uint32_t is_ready;
+    // 0.
+    uint32_t reserved;
+    // When the token that the connection uses ends, by its own claim, since 1970; 0 where that is not known.
+    uint64_t expires_on_us;
+    // How often a live connection presented a newer token with success.
+    uint64_t reauth_count;
+    // The object id in the latest token; empty where there is none.
+    struct respass_slice oid;
+    // What last went wrong, if it still does; else empty.
+    struct respass_slice last_error;
+} respass_auth_status;
+
+// Told that a request was answered, on the thread that answered it. May not call anything on that request.
+typedef void (*respass_wake)(void *data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 // Points `version` at the library's version, like "1.2.3", without an end mark. It lives as long as the library.
 struct respass_slice respass_version(void);
+
+// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
+// `respass_core_new`.
+respass_result respass_config_new(const char *host,
+                                  size_t host_len,
+                                  uint16_t port,
+                                  struct respass_config **config);
+
+// Releases the configuration.
+void respass_config_free(struct respass_config *config);
+
+// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
+respass_result respass_config_error_text(const struct respass_config *config, struct respass_slice *text);
+
+// TLS, with the public certificate authorities that are built in, verified by the host's name.
+respass_result respass_config_set_tls(struct respass_config *config);
+
+// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
+respass_result respass_config_add_ca(struct respass_config *config, const char *pem, size_t pem_len);
+
+// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
+respass_result respass_config_set_client_certificate(struct respass_config *config,
+                                                     const char *chain_pem,
+                                                     size_t chain_len,
+                                                     const char *key_pem,
+                                                     size_t key_len);
+
+// TLS, verified by this name instead of the host's.
+respass_result respass_config_set_server_name(struct respass_config *config,
+                                              const char *name,
+                                              size_t name_len);
+
+// Login with a fixed password; an empty user name stands for the default user.
+respass_result respass_config_set_password(struct respass_config *config,
+                                           const char *username,
+                                           size_t username_len,
+                                           const char *password,
+                                           size_t password_len);
+
+// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
+respass_result respass_config_set_token(struct respass_config *config,
+                                        const char *username,
+                                        size_t username_len);
+
+// Lets a token travel without TLS, to a loopback host only. For tests.
+respass_result respass_config_allow_plaintext_token(struct respass_config *config);
+
+// The name shown in the server's CLIENT LIST.
+respass_result respass_config_set_client_name(struct respass_config *config,
+                                              const char *name,
+                                              size_t name_len);
+
+// The database that is selected after login.
+respass_result respass_config_set_database(struct respass_config *config, uint32_t database);
+
+// Bytes of commands that may be queued and in flight; 64 MiB by default.
+respass_result respass_config_set_queued_bytes_max(struct respass_config *config, size_t queued_bytes_max);
+
+// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
+respass_result respass_config_set_timeout(struct respass_config *config, uint32_t timer, uint64_t timeout_us);
 
 // A core that connects when the first command is submitted. `seed` points at 32 bytes from the system's random
 // source. The configuration is copied; where it cannot work, `respass_config_error_text` says why.
@@ -457,7 +546,8 @@ respass_result respass_core_error_text(const struct respass_core *core, struct r
 // Connects without waiting for a command, and stays connected.
 respass_result respass_core_connect(struct respass_core *core, struct respass_now now);
 
-// Accepts one command. Exactly one output answers it. `timeout_us` 0 stands for the configured time limit.
+// Accepts one command. Exactly one output answers it. Where `argv_len` is NULL, each argument ends with a NUL.
+// `timeout_us` 0 stands for the configured time limit.
 respass_result respass_core_submit(struct respass_core *core,
                                    size_t argc,
                                    const char *const *argv,
@@ -554,68 +644,42 @@ respass_result respass_core_next_wakeup(const struct respass_core *core,
                                         struct respass_now now,
                                         uint64_t *wakeup_us);
 
-// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
-// `respass_core_new`.
-respass_result respass_config_new(const char *host,
-                                  size_t host_len,
-                                  uint16_t port,
-                                  struct respass_config **config);
+// How the core stands with its login. The texts are borrowed until the next non-const call on it.
+respass_result respass_core_auth_status(struct respass_core *core, struct respass_auth_status *status);
 
-// Releases the configuration.
-void respass_config_free(struct respass_config *config);
-
-// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
-respass_result respass_config_error_text(const struct respass_config *config, struct respass_slice *text);
-
-// TLS, with the public certificate authorities that are built in, verified by the host's name.
-respass_result respass_config_set_tls(struct respass_config *config);
-
-// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
-respass_result respass_config_add_ca(struct respass_config *config, const char *pem, size_t pem_len);
-
-// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
-respass_result respass_config_set_client_certificate(struct respass_config *config,
-                                                     const char *chain_pem,
-                                                     size_t chain_len,
-                                                     const char *key_pem,
-                                                     size_t key_len);
-
-// TLS, verified by this name instead of the host's.
-respass_result respass_config_set_server_name(struct respass_config *config,
-                                              const char *name,
-                                              size_t name_len);
-
-// Login with a fixed password; an empty user name stands for the default user.
-respass_result respass_config_set_password(struct respass_config *config,
-                                           const char *username,
-                                           size_t username_len,
-                                           const char *password,
-                                           size_t password_len);
-
-// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
-respass_result respass_config_set_token(struct respass_config *config,
-                                        const char *username,
-                                        size_t username_len);
-
-// Lets a token travel without TLS, to a loopback host only. For tests.
-respass_result respass_config_allow_plaintext_token(struct respass_config *config);
-
-// The name shown in the server's CLIENT LIST.
-respass_result respass_config_set_client_name(struct respass_config *config,
-                                              const char *name,
-                                              size_t name_len);
-
-// The database that is selected after login.
-respass_result respass_config_set_database(struct respass_config *config, uint32_t database);
-
-// Bytes of commands that may be queued and in flight; 64 MiB by default.
-respass_result respass_config_set_queued_bytes_max(struct respass_config *config, size_t queued_bytes_max);
-
-// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
-respass_result respass_config_set_timeout(struct respass_config *config, uint32_t timer, uint64_t timeout_us);
-
-// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing.
+// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing, and so does
+// a copy of one that was cleared.
 void respass_output_clear(struct respass_output *output);
+
+// A request for a source that said RESPASS_OUTPUT_KIND_FETCH, to be answered later or by another thread. `wake`,
+// where it is not NULL, is called on the thread that answers; it is to make the source's thread call
+// `respass_source_timeout`.
+respass_result respass_token_request_new(const struct respass_source *source,
+                                         respass_wake wake,
+                                         void *wake_data,
+                                         struct respass_token_request **request);
+
+// Gives a request back without an answer, which is a failure that may pass.
+void respass_token_request_free(struct respass_token_request *request);
+
+// The credential returned a token. This ends the request. Of the times, those that it did not state are 0: the moment
+// the token ends and the moment to ask for the next (since 1970), and the time that it has left.
+respass_result respass_token_request_resolve(struct respass_token_request *request,
+                                             const char *token,
+                                             size_t token_len,
+                                             uint64_t expires_on_us,
+                                             uint64_t expires_in_us,
+                                             uint64_t refresh_on_us);
+
+// The credential failed. This ends the request. `text` must hold no secret. `status` is the token endpoint's HTTP
+// status and `retry_after_us` how long it asked to wait, 0 where not known. `is_permanent`: repeating the question
+// cannot help.
+respass_result respass_token_request_fail(struct respass_token_request *request,
+                                          const char *text,
+                                          size_t text_len,
+                                          uint16_t status,
+                                          uint64_t retry_after_us,
+                                          bool is_permanent);
 
 // A source that asks nothing until somebody subscribes. `seed` points at 32 bytes from the system's random source.
 respass_result respass_source_new(const uint8_t *seed,
@@ -664,7 +728,7 @@ respass_result respass_source_failed(struct respass_source *source,
                                      bool is_permanent,
                                      struct respass_now now);
 
-// Time has passed. Safe to call at any moment.
+// Time has passed, or a request was answered. Safe to call at any moment.
 respass_result respass_source_timeout(struct respass_source *source, struct respass_now now);
 
 // What to do next; the kind is RESPASS_OUTPUT_KIND_NONE where nothing is left. What `output` held before is not
@@ -685,13 +749,19 @@ respass_result respass_source_next_wakeup(const struct respass_source *source,
 /*
  * What holds for every function; the header's own comments say only what is special to one.
  *
- * - Handles are made by `_new` and released once by `_free`, where NULL does nothing. A handle may move between
- *   threads, but no two threads may use it at once.
- * - Every function but `_free`, `_clear` and `respass_version` returns a `respass_result`. Results go to
- *   out-parameters, which are written on success only.
+ * - Handles are made by `_new`, `_open` or a call that returns one, and released once by `_free` or `_close`, where
+ *   NULL does nothing. A handle is no address; nothing may be read through it.
+ * - A handle that was freed, that is of another type or that was never given out is told apart:
+ *   `RESPASS_RESULT_HANDLE`. A handle may move between threads; where another call uses it already, a second one
+ *   does nothing: `RESPASS_RESULT_BUSY`. A child of `fork` has no use of its parent's handles but to free them:
+ *   `RESPASS_RESULT_FORKED`. Freeing a handle that is in use does nothing.
+ * - Every function but `_free`, `_close`, `_clear` and `respass_version` returns a `respass_result`. Results go to
+ *   out-parameters, which are written on success only; a `respass_error`, where one is asked for, on failure only.
  * - Input bytes are a pointer and a length, borrowed for the call and copied where they are kept. NULL is allowed
- *   with length 0 only. No text is NUL-terminated.
- * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output`.
- * - No callbacks, no global state, no thread-locals, no log.
+ *   with length 0 only.
+ * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a
+ *   `respass_reply`.
+ * - A credential and a wake function are the only callbacks. There is no log, no thread, no thread-local; the one
+ *   thing that is global is the table of handles.
  * - A panic inside is caught: the handle answers `RESPASS_RESULT_PANIC` from then on, and `_free` still works.
  */

@@ -50,6 +50,7 @@ impl ConnId {
 
 /// The reply to a command: where on the tape it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Answer {
     /// The command it answers.
     pub command: CommandId,
