@@ -55,6 +55,21 @@ def tasks(name, count, target, peer="redis-py asyncio+hiredis", **options):
     return Scenario(name, title, "tasks", "respass asyncio", against, target, tasks=count, **options)
 
 
+def in_c(name, title, workload, target, **options):
+    """Plain and over TLS."""
+    for prefix, tls in (("", False), ("tls-", True)):
+        yield Scenario(
+            prefix + name,
+            f"C, {title}",
+            workload,
+            "respass C",
+            ("hiredis",),
+            target,
+            tls=tls,
+            **options,
+        )
+
+
 ONE, GETS, SETS = "sync GET, one at a time", "sync pipeline of 1,000 GET", "sync pipeline of 1,000 SET"
 SCENARIOS = (
     tasks("conc-100", 100, 4),
@@ -70,7 +85,12 @@ SCENARIOS = (
     sync(
         "tls-connect", "a new client connects, logs in, PING, close", "connect", 8, shares_cpu=True, tls=True
     ),
-    Scenario("c-pipe-get", "C, batches of 1,000 GET", "ops_per_s", "respass C", ("hiredis",)),
+    *in_c("c-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1.2, tasks=100),
+    *in_c("c-get", "GET, one at a time", "get", 1, shares_cpu=True),
+    *in_c("c-pipe-get", "batches of 1,000 GET", "pipe_get", 1.4),
+    *in_c("c-pipe-set", "batches of 1,000 SET", "pipe_set", 1.05),
+    *in_c("c-lrange", "LRANGE of 100,000 x 20 B", "lrange", 1.8),
+    *in_c("c-large", "GET of 64 MiB", "large", 1.8),
     Scenario("node-pipe-get", "Node, batches of 1,000 GET", "ops_per_s", "respass Node", ("node-redis",)),
     Scenario(
         "node-conc-100",

@@ -1,0 +1,454 @@
+/* What a driver does: tokens, turns, and the functions for programs; respass_driver.h includes it. */
+#ifndef RESPASS_DRIVER_TURN_H
+#define RESPASS_DRIVER_TURN_H
+
+/* --- Tokens
+ * --------------------------------------------------------------------------------------------------- */
+
+static inline void respass_priv_free_request(respass_driver_token_request *request) {
+    /* The compiler may not leave this out: the text may be a token. */
+    volatile char *secret = request->text;
+    for (size_t i = 0; i < request->text_len; i++) secret[i] = 0;
+    free(request->text);
+    free(request);
+}
+
+static inline void respass_priv_leave_mailbox(respass_mailbox *mailbox) {
+    size_t users;
+    pthread_mutex_lock(&mailbox->lock);
+    users = --mailbox->users;
+    pthread_mutex_unlock(&mailbox->lock);
+    if (users > 0) return;
+    pthread_mutex_destroy(&mailbox->lock);
+    free(mailbox);
+}
+
+static inline void respass_priv_answer(respass_driver_token_request *request, const char *text,
+                                       size_t text_len) {
+    respass_mailbox *mailbox = request->mailbox;
+    request->text = (char *)malloc(text_len ? text_len : 1);
+    if (request->text && text_len) memcpy(request->text, text, request->text_len = text_len);
+    pthread_mutex_lock(&mailbox->lock);
+    if (mailbox->driver) {
+        request->next = mailbox->first;
+        mailbox->first = request;
+        mailbox->driver->loop->wake(mailbox->driver);
+        request = NULL;
+    }
+    pthread_mutex_unlock(&mailbox->lock);
+    if (request) respass_priv_free_request(request);
+    respass_priv_leave_mailbox(mailbox);
+}
+
+static inline void respass_driver_token_resolve(respass_driver_token_request *request, const char *token,
+                                                size_t token_len, uint64_t expires_on_us,
+                                                uint64_t expires_in_us, uint64_t refresh_on_us) {
+    request->has_token = true;
+    request->expires_on_us = expires_on_us;
+    request->expires_in_us = expires_in_us;
+    request->refresh_on_us = refresh_on_us;
+    respass_priv_answer(request, token, token_len);
+}
+
+static inline void respass_driver_token_reject(respass_driver_token_request *request, const char *text,
+                                               size_t text_len, uint16_t status, uint64_t retry_after_us,
+                                               bool is_permanent) {
+    request->status = status;
+    request->retry_after_us = retry_after_us;
+    request->is_permanent = is_permanent;
+    respass_priv_answer(request, text, text_len);
+}
+
+static inline void respass_priv_ask(respass_driver *driver) {
+    respass_driver_token_request *request;
+    request = (respass_driver_token_request *)calloc(1, sizeof *request);
+    if (!request) {
+        static const char why[] = "out of memory";
+        respass_priv_check(
+            driver, respass_source_failed(driver->source, why, sizeof why - 1, 0, 0, false, driver->now));
+        return;
+    }
+    request->mailbox = driver->mailbox;
+    pthread_mutex_lock(&driver->mailbox->lock);
+    driver->mailbox->users++;
+    pthread_mutex_unlock(&driver->mailbox->lock);
+    driver->events.on_token_needed(driver, request, driver->events.data);
+}
+
+static inline void respass_priv_read_mailbox(respass_driver *driver) {
+    respass_driver_token_request *request, *next;
+    if (!driver->source) return;
+    pthread_mutex_lock(&driver->mailbox->lock);
+    request = driver->mailbox->first;
+    driver->mailbox->first = NULL;
+    pthread_mutex_unlock(&driver->mailbox->lock);
+    for (; request; request = next) {
+        next = request->next;
+        respass_priv_check(driver,
+                           request->has_token
+                               ? respass_source_fetched(driver->source, request->text, request->text_len,
+                                                        request->expires_on_us, request->expires_in_us,
+                                                        request->refresh_on_us, driver->now)
+                               : respass_source_failed(driver->source, request->text, request->text_len,
+                                                       request->status, request->retry_after_us,
+                                                       request->is_permanent, driver->now));
+        respass_priv_free_request(request);
+    }
+}
+
+static inline void respass_priv_need_token(respass_driver *driver, uint64_t newer_than) {
+    respass_token *token = NULL;
+    if (!driver->source) return;
+    respass_priv_check(driver, respass_source_request(driver->source, newer_than, driver->now, &token));
+    if (token) respass_priv_check(driver, respass_core_token(driver->core, token, driver->now));
+    respass_token_free(token);
+}
+
+/* --- The turn
+ * ------------------------------------------------------------------------------------------------- */
+
+static inline void respass_priv_obey(respass_driver *driver, const respass_output *output) {
+    switch (output->kind) {
+    case RESPASS_OUTPUT_KIND_CONNECT: respass_priv_connect(driver, output); break;
+    case RESPASS_OUTPUT_KIND_DISCONNECT: respass_priv_disconnect(driver, output); break;
+    case RESPASS_OUTPUT_KIND_TRANSMIT: respass_priv_transmit(driver); break;
+    case RESPASS_OUTPUT_KIND_TOKEN_NEEDED: respass_priv_need_token(driver, output->id); break;
+    case RESPASS_OUTPUT_KIND_REPLIES: respass_priv_deliver_replies(driver, output); break;
+    case RESPASS_OUTPUT_KIND_FAILED:
+        respass_priv_deliver_failure(driver, output->id, output->code, output->outcome, output->text);
+        break;
+    case RESPASS_OUTPUT_KIND_FETCH: respass_priv_ask(driver); break;
+    case RESPASS_OUTPUT_KIND_TOKEN:
+        respass_priv_check(driver, respass_core_token(driver->core, output->token, driver->now));
+        break;
+    case RESPASS_OUTPUT_KIND_NOTICE:
+    case RESPASS_OUTPUT_KIND_STATE:
+        if (driver->events.on_notice) driver->events.on_notice(driver, output, driver->events.data);
+        break;
+    default: break;
+    }
+}
+
+/* Obeys all outputs that there are. */
+static inline void respass_priv_obey_all(respass_driver *driver) {
+    respass_output output;
+    while (driver->broken == RESPASS_RESULT_OK) {
+        respass_priv_read_mailbox(driver);
+        respass_priv_check(driver, respass_core_next_output(driver->core, &output));
+        if (driver->broken != RESPASS_RESULT_OK) return;
+        if (output.kind == RESPASS_OUTPUT_KIND_NONE && driver->source)
+            respass_priv_check(driver, respass_source_next_output(driver->source, &output));
+        if (driver->broken != RESPASS_RESULT_OK || output.kind == RESPASS_OUTPUT_KIND_NONE) return;
+        respass_priv_obey(driver, &output);
+        respass_priv_check(driver, respass_core_recycle(driver->core, &output));
+    }
+}
+
+/* Hands the commands of this turn to the core. */
+static inline void respass_priv_flush(respass_driver *driver) {
+    respass_commands *queue = &driver->queue;
+    uint64_t first;
+    if (driver->queued == 0) return;
+    driver->queued = 0;
+    respass_priv_check(driver,
+                       respass_core_submit_each(driver->core, queue->bytes, queue->bytes_len, queue->lengths,
+                                                queue->lengths_len, driver->now, &first));
+    queue->bytes_len = queue->lengths_len = 0;
+}
+
+/* Everybody who waits hears of a bug in respass. */
+static inline void respass_priv_fail_all(respass_driver *driver) {
+    static const char bug[] = "respass met a bug of its own; the driver can only be closed";
+    respass_slice text = {(const uint8_t *)bug, sizeof bug - 1};
+    respass_priv_forget_connection(driver);
+    for (uint64_t id = driver->oldest, end = driver->next; id < end; id++)
+        respass_priv_deliver_failure(driver, id, driver->broken, RESPASS_OUTCOME_INDETERMINATE, text);
+}
+
+static inline void respass_priv_end(respass_driver *driver) {
+    driver->is_in_turn = driver->is_closing = driver->is_ended = true;
+    respass_priv_flush(driver);
+    respass_priv_check(driver, respass_core_close(driver->core, driver->now));
+    respass_priv_obey_all(driver);
+    respass_priv_fail_all(driver);
+    pthread_mutex_lock(&driver->mailbox->lock);
+    driver->mailbox->driver = NULL;
+    pthread_mutex_unlock(&driver->mailbox->lock);
+    driver->loop->end(driver);
+}
+
+/* One turn of the loop: reports what the socket is ready for (RESPASS_DRIVER_…), then does all there is to
+ * do. False: the driver has ended. */
+static inline bool respass_driver_turn(respass_driver *driver, int ready);
+
+/* When respass_driver_turn wants to be called again, in microseconds of CLOCK_MONOTONIC. */
+static inline uint64_t respass_driver_wakeup(respass_driver *driver) {
+    uint64_t core = RESPASS_NEVER_US, source = RESPASS_NEVER_US;
+    if (driver->broken != RESPASS_RESULT_OK) return RESPASS_NEVER_US;
+    if (driver->queued > 0) return driver->now.monotonic_us;
+    respass_priv_check(driver, respass_core_next_wakeup(driver->core, driver->now, &core));
+    if (driver->source) respass_priv_check(driver, respass_source_next_wakeup(driver->source, &source));
+    return core < source ? core : source;
+}
+
+static inline void respass_priv_read(respass_driver *driver) {
+    for (int reads = 0; driver->is_connected && reads < RESPASS_READS_MAX; reads++) {
+        ssize_t len = recv(driver->fd, driver->received, sizeof driver->received, 0);
+        if (len < 0 && errno == EINTR) continue;
+        if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (len <= 0) {
+            respass_priv_lost(driver, len ? RESPASS_CAUSE_BROKEN : RESPASS_CAUSE_CLOSED,
+                              len ? strerror(errno) : "the server closed the connection");
+            return;
+        }
+        respass_priv_check(driver, respass_core_received(driver->core, driver->conn, driver->received,
+                                                         (size_t)len, driver->now));
+        respass_priv_obey_all(driver);
+        if ((size_t)len < sizeof driver->received) return;
+    }
+}
+
+/* Whether the socket that was being dialled is connected. */
+static inline void respass_priv_dialled(respass_driver *driver) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(driver->fd, SOL_SOCKET, SO_ERROR, &error, &len)) error = errno;
+    if (error == 0) {
+        respass_priv_connected(driver);
+        return;
+    }
+    respass_priv_close_socket(driver);
+    respass_priv_dial_next(driver, error);
+}
+
+static inline bool respass_driver_turn(respass_driver *driver, int ready) {
+    if (driver->is_in_turn || driver->is_ended) return !driver->is_ended;
+    driver->is_in_turn = true;
+    driver->is_due = false;
+    respass_priv_read_clocks(driver);
+    if (ready && driver->fd >= 0 && !driver->is_connected)
+        respass_priv_dialled(driver);
+    else {
+        if (ready & RESPASS_DRIVER_READABLE) respass_priv_read(driver);
+        if (ready & RESPASS_DRIVER_WRITABLE) respass_priv_transmit(driver);
+    }
+    respass_priv_check(driver, respass_core_timeout(driver->core, driver->now));
+    if (driver->source) respass_priv_check(driver, respass_source_timeout(driver->source, driver->now));
+    respass_priv_obey_all(driver);
+    respass_priv_flush(driver);
+    respass_priv_obey_all(driver);
+    if (driver->broken != RESPASS_RESULT_OK) respass_priv_fail_all(driver);
+    driver->is_in_turn = false;
+    if (!driver->is_closing) return true;
+    respass_priv_end(driver);
+    return false;
+}
+
+/* --- What programs call
+ * --------------------------------------------------------------------------------------- */
+
+/* Whether a command can be accepted now, as a result. */
+static inline respass_result respass_priv_is_open(const respass_driver *driver) {
+    return driver->is_closing ? (respass_result)RESPASS_ERROR_CLOSED : driver->broken;
+}
+
+/* Has what was submitted since the last turn go out before the loop waits. */
+static inline void respass_priv_soon(respass_driver *driver) {
+    if (driver->is_in_turn || driver->is_due) return;
+    driver->is_due = true;
+    driver->loop->soon(driver);
+}
+
+/* The core took a command: the next number is its own. */
+static inline respass_result respass_priv_accepted(respass_driver *driver, respass_reply_fn *on_reply,
+                                                   void *data, uint64_t *command) {
+    if (command) *command = driver->next;
+    if (!respass_priv_add_waiter(driver, on_reply, data)) driver->broken = RESPASS_ERROR_QUEUE_FULL;
+    respass_priv_soon(driver);
+    return driver->broken;
+}
+
+static inline bool respass_priv_fits_queue(const respass_driver *driver, size_t argc, const char *const *argv,
+                                           const size_t *argv_len) {
+    size_t len = driver->queue.bytes_len;
+    for (size_t i = 0; i < argc && len <= RESPASS_QUEUE_LEN_MAX; i++)
+        len += respass_priv_argument_len(argv, argv_len, i);
+    return len <= RESPASS_QUEUE_LEN_MAX;
+}
+
+/* Past the queue: a command with a time limit of its own, or a large one. */
+static inline respass_result respass_priv_submit_alone(respass_driver *driver, size_t argc,
+                                                       const char *const *argv, const size_t *argv_len,
+                                                       uint64_t timeout_us) {
+    size_t few[16], *lengths = NULL;
+    uint64_t command;
+    respass_result result;
+    if (!argv_len) {
+        lengths = argc <= 16 ? few : (size_t *)malloc(argc * sizeof *lengths);
+        if (!lengths) return RESPASS_ERROR_QUEUE_FULL;
+        for (size_t i = 0; i < argc; i++) lengths[i] = strlen(argv[i]);
+    }
+    respass_priv_read_clocks(driver);
+    respass_priv_flush(driver);
+    result = respass_core_submit(driver->core, argc, argv, argv_len ? argv_len : lengths, timeout_us,
+                                 driver->now, &command);
+    if (lengths != few) free(lengths);
+    return result;
+}
+
+/* Many commands at once go out in parts, each as large as all that is on its way: the server works on one while the
+ * program makes the next. */
+static inline void respass_priv_send_part(respass_driver *driver) {
+    if (driver->queued < RESPASS_PART_MIN || driver->queued * 2 < driver->next - driver->oldest) return;
+    respass_priv_flush(driver);
+    respass_priv_transmit(driver);
+}
+
+static inline respass_result respass_driver_submit(respass_driver *driver, size_t argc,
+                                                   const char *const *argv, const size_t *argv_len,
+                                                   uint64_t timeout_us, respass_reply_fn *on_reply,
+                                                   void *data, uint64_t *command) {
+    respass_result result = respass_priv_is_open(driver);
+    if (result != RESPASS_RESULT_OK) return result;
+    if (timeout_us == 0 && respass_priv_fits_queue(driver, argc, argv, argv_len)) {
+        result = respass_commands_add(&driver->queue, argc, argv, argv_len);
+        if (result == RESPASS_RESULT_OK) driver->queued++;
+    } else
+        result = respass_priv_submit_alone(driver, argc, argv, argv_len, timeout_us);
+    if (result != RESPASS_RESULT_OK) return result;
+    result = respass_priv_accepted(driver, on_reply, data, command);
+    respass_priv_send_part(driver);
+    return result;
+}
+
+static inline respass_result respass_driver_submit_texts(respass_driver *driver, respass_reply_fn *on_reply,
+                                                         void *data, ...) {
+    const char *argv[64];
+    size_t argc = 0;
+    va_list texts;
+    va_start(texts, data);
+    while (argc < 64 && (argv[argc] = va_arg(texts, const char *))) argc++;
+    va_end(texts);
+    if (argc == 64) return RESPASS_RESULT_ARGUMENT;
+    return respass_driver_submit(driver, argc, argv, NULL, 0, on_reply, data, NULL);
+}
+
+static inline respass_result respass_driver_transaction(respass_driver *driver,
+                                                        const respass_commands *commands,
+                                                        respass_reply_fn *on_reply, void *data,
+                                                        uint64_t *command) {
+    uint64_t number;
+    respass_result result = respass_priv_is_open(driver);
+    if (result != RESPASS_RESULT_OK) return result;
+    respass_priv_read_clocks(driver);
+    respass_priv_flush(driver);
+    result = respass_core_submit_transaction(driver->core, commands->bytes, commands->bytes_len,
+                                             commands->lengths, commands->lengths_len, driver->now, &number);
+    return result == RESPASS_RESULT_OK ? respass_priv_accepted(driver, on_reply, data, command) : result;
+}
+
+static inline void respass_driver_cancel(respass_driver *driver, uint64_t command) {
+    if (respass_priv_is_open(driver) != RESPASS_RESULT_OK) return;
+    respass_priv_flush(driver);
+    respass_priv_check(driver, respass_core_cancel(driver->core, command));
+    respass_priv_soon(driver);
+}
+
+static inline void respass_driver_connect(respass_driver *driver) {
+    if (respass_priv_is_open(driver) != RESPASS_RESULT_OK) return;
+    respass_priv_read_clocks(driver);
+    respass_priv_check(driver, respass_core_connect(driver->core, driver->now));
+    respass_priv_soon(driver);
+}
+
+static inline void respass_driver_close(respass_driver *driver) {
+    if (driver->is_closing) return;
+    driver->is_closing = true;
+    if (driver->is_in_turn) return;
+    respass_priv_read_clocks(driver);
+    respass_priv_end(driver);
+}
+
+static inline respass_slice respass_driver_text(const respass_driver_reply *reply, const respass_node *node) {
+    respass_slice text = reply->bytes;
+    text.len = 0;
+    switch (node->kind) {
+    case RESPASS_KIND_SIMPLE_STRING:
+    case RESPASS_KIND_ERROR:
+    case RESPASS_KIND_BULK_STRING:
+    case RESPASS_KIND_BIG_NUMBER:
+    case RESPASS_KIND_VERBATIM_STRING:
+        text.data += node->value;
+        text.len = node->count;
+        break;
+    default: break;
+    }
+    return text;
+}
+
+static inline const respass_node *respass_driver_next(const respass_node *node) {
+    switch (node->kind) {
+    case RESPASS_KIND_ARRAY:
+    case RESPASS_KIND_MAP:
+    case RESPASS_KIND_SET:
+    case RESPASS_KIND_PUSH: return node + node->value;
+    default: return node + 1;
+    }
+}
+
+/* --- What adapters call to begin and to end
+ * ------------------------------------------------------------------- */
+
+/* 32 bytes of the system's randomness. */
+static inline bool respass_priv_read_seed(uint8_t seed[32]) {
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    ssize_t len;
+    if (fd < 0) return false;
+    do len = read(fd, seed, 32);
+    while (len < 0 && errno == EINTR);
+    close(fd);
+    return len == 32;
+}
+
+static inline respass_mailbox *respass_priv_new_mailbox(respass_driver *driver) {
+    respass_mailbox *mailbox = (respass_mailbox *)calloc(1, sizeof *mailbox);
+    if (!mailbox) return NULL;
+    pthread_mutex_init(&mailbox->lock, NULL);
+    mailbox->users = 1;
+    mailbox->driver = driver;
+    return mailbox;
+}
+
+/* Releases what respass_driver_start made; the adapter then frees its memory and calls `on_closed`. */
+static inline void respass_driver_free(respass_driver *driver) {
+    driver->is_ended = true;
+    respass_priv_forget_connection(driver);
+    respass_priv_read_mailbox(driver);
+    respass_core_free(driver->core);
+    respass_source_free(driver->source);
+    if (driver->mailbox) respass_priv_leave_mailbox(driver->mailbox);
+    respass_commands_clear(&driver->queue);
+    free(driver->waiters);
+}
+
+/* Fills in a driver in zeroed memory. Where it fails, respass_driver_free is to be called all the same, and
+ * respass_config_error_text may say why. */
+static inline respass_result respass_driver_start(respass_driver *driver, const respass_loop *loop,
+                                                  respass_config *config,
+                                                  const respass_driver_events *events) {
+    uint8_t seed[32];
+    respass_result result;
+    driver->loop = loop;
+    driver->fd = -1;
+    driver->oldest = driver->next = 1;
+    if (events) driver->events = *events;
+    respass_priv_read_clocks(driver);
+    driver->mailbox = respass_priv_new_mailbox(driver);
+    if (!driver->mailbox || !respass_priv_read_seed(seed)) return RESPASS_ERROR_INVALID_CONFIG;
+    result = respass_core_new(config, seed, driver->now, &driver->core);
+    if (result != RESPASS_RESULT_OK || !driver->events.on_token_needed) return result;
+    result = respass_source_new(seed, driver->now, &driver->source);
+    return result == RESPASS_RESULT_OK ? respass_source_subscribe(driver->source) : result;
+}
+
+#endif
