@@ -12,7 +12,8 @@ CLIENTS = {
     "valkey-glide sync": ("peers", "GlideSync"),
     "valkey-glide asyncio": ("peers", "GlideAsync"),
     "bare socket (no client)": ("peers", "BareSocket"),
-    "respass C": ("c", "respass"),
+    "respass C": ("c", "respass_blocking"),
+    "respass C, poll loop": ("c", "respass"),
     "hiredis": ("c", "hiredis"),
     "respass Node": ("node", "respass"),
     "node-redis": ("node", "node-redis"),
@@ -55,16 +56,17 @@ def tasks(name, count, target, peer="redis-py asyncio+hiredis", **options):
     return Scenario(name, title, "tasks", "respass asyncio", against, target, tasks=count, **options)
 
 
-def in_c(name, title, workload, target, **options):
+def in_c(name, title, workload, target, own="respass C", beside=("respass C, poll loop",), **options):
     """Plain and over TLS."""
     for prefix, tls in (("", False), ("tls-", True)):
         yield Scenario(
             prefix + name,
             f"C, {title}",
             workload,
-            "respass C",
+            own,
             ("hiredis",),
             target,
+            beside,
             tls=tls,
             **options,
         )
@@ -85,7 +87,15 @@ SCENARIOS = (
     sync(
         "tls-connect", "a new client connects, logs in, PING, close", "connect", 8, shares_cpu=True, tls=True
     ),
-    *in_c("c-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1.2, tasks=100),
+    *in_c(
+        "c-conc-100",
+        "100 concurrent tasks, GET and SET in turn",
+        "tasks",
+        1.2,
+        own="respass C, poll loop",
+        beside=(),
+        tasks=100,
+    ),
     *in_c("c-get", "GET, one at a time", "get", 1, shares_cpu=True),
     *in_c("c-pipe-get", "batches of 1,000 GET", "pipe_get", 1.4),
     *in_c("c-pipe-set", "batches of 1,000 SET", "pipe_set", 1.05),

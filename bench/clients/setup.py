@@ -75,13 +75,14 @@ def built(package, suffix):
 
 def c_programs():
     """Ours and hiredis'."""
-    own, binding = WORK / "respass-c", ROOT / "ffi-c"
+    binding = ROOT / "ffi-c"
     library = built("respass-ffi", "librespass.a")
     folders = ("-I", binding / "include", "-I", binding / "adapters")
     compiler = (os.environ.get("CC", "cc"), "-std=c99", "-O2", *folders)
-    run(*compiler, HERE / "respass.c", library, "-lpthread", "-ldl", "-lm", "-o", own)
-    return {
-        "respass": own,
+    own = {name: WORK / f"{name}-c" for name in ("respass", "respass_blocking")}
+    for name, program in own.items():
+        run(*compiler, HERE / f"{name}.c", library, "-lpthread", "-ldl", "-lm", "-o", program)
+    return own | {
         "hiredis": compile_with_hiredis(WORK, HERE / "hiredis.c", WORK / "hiredis-c", has_tls=True),
     }
 
