@@ -34,6 +34,9 @@
 // The handle was made before the process forked.
 #define RESPASS_RESULT_FORKED 6
 
+// Nothing is left.
+#define RESPASS_RESULT_END 7
+
 // No time: nothing is due.
 #define RESPASS_NEVER_US UINT64_MAX
 
@@ -347,14 +350,28 @@ typedef uint32_t respass_timer;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Several commands, for `respass_append_batch` and `respass_transaction`. It stays as it is when it is given.
+typedef struct respass_batch respass_batch;
+
+// A connected client. Its calls wait. While none is made it does nothing: a program that pauses for long does so by
+// `respass_client_idle`.
+typedef struct respass_client respass_client;
+
 // How to reach a server and who to be there.
 typedef struct respass_config respass_config;
 
 // A Redis client without sockets, clocks and threads.
 typedef struct respass_core respass_core;
 
+// Who logs in, for `respass_config_set_credential`. Clients that are opened with the same credential share its
+// tokens.
+typedef struct respass_credential respass_credential;
+
 // What the pointers of an output point into.
 typedef struct respass_owner respass_owner;
+
+// A reply, or one value inside of one. It stays as it is after its client was closed.
+typedef struct respass_reply respass_reply;
 
 // Owns when to ask a credential for tokens, and what its answers are worth.
 typedef struct respass_source respass_source;
@@ -376,13 +393,17 @@ typedef struct respass_slice {
 // What a call came to: `RESPASS_RESULT_…` below 100, `RESPASS_ERROR_…` from 100.
 typedef uint32_t respass_result;
 
-// Both clocks, read at the same moment.
-typedef struct respass_now {
-    // Microseconds of a clock that never goes back, from any start: CLOCK_MONOTONIC.
-    uint64_t monotonic_us;
-    // Microseconds since 1970: CLOCK_REALTIME. Compared with token claims and certificates only.
-    uint64_t unix_us;
-} respass_now;
+// Why a call failed. The texts end with a NUL and are cut where they are too long.
+typedef struct respass_error {
+    // What the call returned: a RESPASS_RESULT_… or a RESPASS_ERROR_CODE_….
+    uint32_t code;
+    // A RESPASS_OUTCOME_…: what became of the command; 0 where there was none.
+    uint32_t outcome;
+    // The cause. Holds no secret; may hold text of the server's.
+    char message[512];
+    // What to do about it, where experience tells; else empty.
+    char hint[256];
+} respass_error;
 
 // One value of the tape. What `count` and `value` mean depends on `kind`:
 //
@@ -460,6 +481,29 @@ typedef struct respass_auth_status {
     struct respass_slice last_error;
 } respass_auth_status;
 
+// Both clocks, read at the same moment.
+typedef struct respass_now {
+    // Microseconds of a clock that never goes back, from any start: CLOCK_MONOTONIC.
+    uint64_t monotonic_us;
+    // Microseconds since 1970: CLOCK_REALTIME. Compared with token claims and certificates only.
+    uint64_t unix_us;
+} respass_now;
+
+// Asked for a token, on the thread of a call of a client that wants one. The request is the callback's: it, or
+// somebody later on any thread, ends it by `respass_token_request_resolve`, `_fail` or `_free`. The client that asks
+// is busy meanwhile.
+typedef void (*respass_token_callback)(void *data, struct respass_token_request *request);
+
+// A reply's nodes and bytes, for programs that walk them by themselves. See `respass_node`.
+typedef struct respass_tape {
+    // The reply's own node, followed by what is inside of it.
+    const struct respass_node *nodes;
+    // Number of nodes.
+    size_t nodes_len;
+    // The block that string nodes point into.
+    struct respass_slice bytes;
+} respass_tape;
+
 // Told that a request was answered, on the thread that answered it. May not call anything on that request.
 typedef void (*respass_wake)(void *data);
 
@@ -469,6 +513,76 @@ extern "C" {
 
 // Points `version` at the library's version, like "1.2.3", without an end mark. It lives as long as the library.
 struct respass_slice respass_version(void);
+
+// A batch without commands.
+respass_result respass_batch_new(struct respass_batch **batch);
+
+// Releases the batch.
+void respass_batch_free(struct respass_batch *batch);
+
+// One command more. Where `argv_len` is NULL, each argument ends with a NUL.
+respass_result respass_batch_add(struct respass_batch *batch,
+                                 size_t argc,
+                                 const char *const *argv,
+                                 const size_t *argv_len);
+
+// Takes all commands out, and keeps the memory for others.
+respass_result respass_batch_clear(struct respass_batch *batch);
+
+// Connects and logs in. The configuration is copied; its credential is shared. Of `error`, here and everywhere, NULL
+// is allowed.
+respass_result respass_open(const struct respass_config *config,
+                            struct respass_client **client,
+                            struct respass_error *error);
+
+// Ends the connection and releases the client. Its replies stay as they are.
+void respass_close(struct respass_client *client);
+
+// Sends one command and waits for its reply, which is to be freed with `respass_reply_free`. Where `argv_len` is NULL,
+// each argument ends with a NUL; where `reply` is NULL, nobody wants it. An error reply is a failure, and its first
+// word is the code.
+respass_result respass_command(struct respass_client *client,
+                               size_t argc,
+                               const char *const *argv,
+                               const size_t *argv_len,
+                               struct respass_reply **reply,
+                               struct respass_error *error);
+
+// Gives one command without waiting. Its reply comes from `respass_next_reply`, in order. Arguments as in
+// `respass_command`.
+respass_result respass_append(struct respass_client *client,
+                              size_t argc,
+                              const char *const *argv,
+                              const size_t *argv_len,
+                              struct respass_error *error);
+
+// Gives all commands of a batch without waiting, or none. Each has a reply, as after `respass_append`.
+respass_result respass_append_batch(struct respass_client *client,
+                                    const struct respass_batch *batch,
+                                    struct respass_error *error);
+
+// The reply to the first appended command whose reply was not taken; `RESPASS_RESULT_END` where there is none. A
+// command that failed is over, too: the next call is about the next one.
+respass_result respass_next_reply(struct respass_client *client,
+                                  struct respass_reply **reply,
+                                  struct respass_error *error);
+
+// Runs the commands of a batch as one transaction and waits for its reply: an array with theirs.
+respass_result respass_transaction(struct respass_client *client,
+                                   const struct respass_batch *batch,
+                                   struct respass_reply **reply,
+                                   struct respass_error *error);
+
+// Waits for so long, and keeps the connection alive and logged in meanwhile.
+respass_result respass_client_idle(struct respass_client *client, uint64_t duration_us);
+
+// What happened, worth a log line: an output of kind RESPASS_OUTPUT_KIND_NOTICE, or _NONE where nothing is left. To be
+// cleared with `respass_output_clear`.
+respass_result respass_client_next_notice(struct respass_client *client,
+                                          struct respass_output *notice);
+
+// How the client stands with its login. The texts are borrowed until the next non-const call on it.
+respass_result respass_client_auth_status(struct respass_client *client, struct respass_auth_status *status);
 
 // A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
 // `respass_core_new`.
@@ -647,9 +761,58 @@ respass_result respass_core_next_wakeup(const struct respass_core *core,
 // How the core stands with its login. The texts are borrowed until the next non-const call on it.
 respass_result respass_core_auth_status(struct respass_core *core, struct respass_auth_status *status);
 
+// A user with a password; an empty user name stands for the default user.
+respass_result respass_credential_password(const char *username,
+                                           size_t username_len,
+                                           const char *password,
+                                           size_t password_len,
+                                           struct respass_credential **credential);
+
+// Tokens that a callback asks for. `data` is handed to it; both must live as long as a client of this credential.
+respass_result respass_credential_callback(respass_token_callback callback,
+                                           void *data,
+                                           struct respass_credential **credential);
+
+// Releases the credential. Clients that were opened with it go on.
+void respass_credential_free(struct respass_credential *credential);
+
+// Who `respass_open` logs in. A user name that `respass_config_set_token` gave stays for tokens.
+respass_result respass_config_set_credential(struct respass_config *config,
+                                             const struct respass_credential *credential);
+
 // Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing, and so does
 // a copy of one that was cleared.
 void respass_output_clear(struct respass_output *output);
+
+// Releases the reply.
+void respass_reply_free(struct respass_reply *reply);
+
+// What the reply is: a RESPASS_KIND_….
+respass_result respass_reply_kind(const struct respass_reply *reply, respass_kind *kind);
+
+// The number of an integer; 0 or 1 of a boolean. RESPASS_RESULT_ARGUMENT for other kinds.
+respass_result respass_reply_integer(const struct respass_reply *reply, int64_t *integer);
+
+// The number of a double. RESPASS_RESULT_ARGUMENT for other kinds.
+respass_result respass_reply_double(const struct respass_reply *reply, double *number);
+
+// The bytes of a string, an error or a big number: borrowed until the reply is freed. RESPASS_RESULT_ARGUMENT for
+// other kinds.
+respass_result respass_reply_text(const struct respass_reply *reply,
+                                  struct respass_slice *text);
+
+// How many elements an array, a set or a map has (of a map, keys and values), and how many bytes a string; else 0.
+respass_result respass_reply_length(const struct respass_reply *reply,
+                                    size_t *length);
+
+// One element of an array, a set or a map (of a map, keys and values in turn), as a reply of its own that shares the
+// memory: to be freed, too. `respass_reply_tape` is the way through large ones.
+respass_result respass_reply_element(const struct respass_reply *reply,
+                                     size_t index,
+                                     struct respass_reply **element);
+
+// The reply as nodes over bytes: borrowed until the reply is freed.
+respass_result respass_reply_tape(const struct respass_reply *reply, struct respass_tape *tape);
 
 // A request for a source that said RESPASS_OUTPUT_KIND_FETCH, to be answered later or by another thread. `wake`,
 // where it is not NULL, is called on the thread that answers; it is to make the source's thread call
@@ -745,6 +908,41 @@ respass_result respass_source_next_wakeup(const struct respass_source *source,
 #endif  // __cplusplus
 
 #endif  /* RESPASS_H */
+
+/* RESPASS_CMD(client, &reply, &error, "SET", key, value): one command of arguments that end with a NUL. */
+#ifndef RESPASS_INLINE_H
+#define RESPASS_INLINE_H
+
+#ifdef __cplusplus
+template <typename... Arguments>
+inline respass_result respass_cmd(respass_client *client, respass_reply **reply, respass_error *error,
+                                  Arguments... arguments) {
+    const char *const argv[] = {arguments...};
+    return respass_command(client, sizeof...(arguments), argv, nullptr, reply, error);
+}
+#define RESPASS_CMD(client, reply, error, ...) respass_cmd(client, reply, error, __VA_ARGS__)
+#else
+#define RESPASS_CMD(client, reply, error, ...) \
+    respass_command((client), sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *), \
+                    (const char *[]){__VA_ARGS__}, NULL, (reply), (error))
+#endif
+
+/* The node behind a value and all that is inside of it: the next element. */
+static inline const respass_node *respass_node_after(const respass_node *node) {
+    int is_aggregate = node->kind == RESPASS_KIND_ARRAY || node->kind == RESPASS_KIND_MAP ||
+                       node->kind == RESPASS_KIND_SET || node->kind == RESPASS_KIND_PUSH;
+    return node + (is_aggregate ? node->value : 1);
+}
+
+/* The bytes of a string node. They do not end with a NUL. */
+static inline respass_slice respass_node_text(const respass_node *node, respass_slice bytes) {
+    respass_slice text;
+    text.data = bytes.data + node->value;
+    text.len = node->count;
+    return text;
+}
+
+#endif
 
 /*
  * What holds for every function; the header's own comments say only what is special to one.

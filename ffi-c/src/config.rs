@@ -1,6 +1,7 @@
 //! A configuration, grown by setters.
 
 use crate::ResultCode;
+use crate::credential::Tokens;
 use crate::handle::{self, Failure, place};
 use crate::input::Timer;
 use crate::output::Slice;
@@ -20,6 +21,8 @@ object!(Config, Box<State>, 2);
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) core: respass_core::Config,
+    /// Where the tokens of a blocking client come from.
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 /// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
@@ -34,7 +37,7 @@ pub unsafe extern "C" fn respass_config_new(
     enter!({
         let place = place(config)?;
         let value = respass_core::Config::new(text!(host, host_len)?, port);
-        place.write(handle::insert::<Config>(Box::new(State { core: value })));
+        place.write(handle::insert::<Config>(Box::new(State { core: value, tokens: None })));
     })
 }
 

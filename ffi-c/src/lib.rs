@@ -23,11 +23,19 @@
 
 #[macro_use]
 mod handle;
+pub mod batch;
+pub mod client;
+mod clock;
 pub mod config;
 pub mod core;
+pub mod credential;
+mod driver;
+pub mod error;
 pub mod input;
 pub mod output;
+pub mod reply;
 pub mod request;
+mod socket;
 pub mod source;
 pub mod status;
 
@@ -50,6 +58,8 @@ pub const RESPASS_RESULT_HANDLE: u32 = 4;
 pub const RESPASS_RESULT_BUSY: u32 = 5;
 /// The handle was made before the process forked.
 pub const RESPASS_RESULT_FORKED: u32 = 6;
+/// Nothing is left.
+pub const RESPASS_RESULT_END: u32 = 7;
 
 /// No time: nothing is due.
 pub const RESPASS_NEVER_US: u64 = u64::MAX;

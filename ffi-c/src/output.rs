@@ -148,6 +148,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn none() -> Output {
+        Output::new(OutputKind::None, 0, 0)
+    }
+
     fn with_text(self, text: impl Into<Vec<u8>>) -> Output {
         let owned = Owned { text: text.into(), ..Owned::default() };
         Output { text: Slice::of(&owned.text), owner: handle::insert(owned), ..self }
@@ -173,7 +177,7 @@ impl Output {
 
     /// Empties the output, and returns what it owned but for the token.
     pub(crate) fn take(&mut self) -> Option<Owned> {
-        let emptied = std::mem::replace(self, Output::new(OutputKind::None, 0, 0));
+        let emptied = std::mem::replace(self, Output::none());
         handle::free(emptied.token);
         handle::take(emptied.owner).ok()
     }
@@ -181,7 +185,7 @@ impl Output {
     /// `spare` is used up only where it helps.
     pub(crate) fn of_core(output: Option<CoreOutput>, spare: &mut Option<Owned>) -> Output {
         match output {
-            None => Output::new(OutputKind::None, 0, 0),
+            None => Output::none(),
             Some(CoreOutput::Connect { conn, host, port }) => {
                 Output::new(OutputKind::Connect, port.into(), conn.as_u64()).with_text(host)
             }
@@ -210,7 +214,7 @@ impl Output {
 
     pub(crate) fn of_source(output: Option<SourceOutput>) -> Output {
         match output {
-            None => Output::new(OutputKind::None, 0, 0),
+            None => Output::none(),
             Some(SourceOutput::Fetch) => Output::new(OutputKind::Fetch, 0, 0),
             Some(SourceOutput::Issued(token)) => Output::of_token(News::Issued(token)),
             Some(SourceOutput::Failed(failure)) => Output::of_token(News::Failed(failure)),

@@ -1,0 +1,423 @@
+//! Drives a core over a blocking socket, on the caller's thread. It decides nothing: the core says what to do and
+//! until when to wait.
+
+use crate::clock;
+use crate::credential::{Subscription, Tokens};
+use crate::handle::Failure;
+use crate::reply::{Piece, Replies, Spare};
+use crate::socket::{Progress, Socket, wait};
+use crate::source::News;
+use crate::{error, output};
+use respass_core::{
+    Client, CommandError, CommandId, ConnId, DisconnectCause, Notice, Now, Output, ReplyBatch, SubmitError,
+};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One read. Larger reads do not pay: the core copies from here while it is warm.
+const BUFFER_LEN: usize = 128 << 10;
+/// Appended commands begin to leave when there is so much of them.
+const WRITE_LEN: usize = 64 << 10;
+/// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
+/// command from being written.
+const LOOKS_MAX: usize = 16;
+/// Of notices that nobody asks for, the latest are kept.
+const NOTICES_MAX: usize = 256;
+
+pub(crate) struct Driver {
+    pub(crate) core: Client,
+    connect_timeout: Duration,
+    link: Option<Link>,
+    subscription: Option<Subscription>,
+    buffer: Box<[u8]>,
+    now: Now,
+    answers: Answers,
+    /// Appended commands whose replies were not asked for, in order.
+    due: VecDeque<CommandId>,
+    /// About how much was appended since the last write.
+    appended_len: usize,
+    notices: VecDeque<Notice>,
+}
+
+struct Link {
+    conn: ConnId,
+    socket: Socket,
+    /// The socket took less than there is.
+    is_full: bool,
+}
+
+/// What came, until somebody wants it.
+#[derive(Default)]
+struct Answers {
+    /// In the order of their commands, within a batch and from batch to batch.
+    batches: VecDeque<Arc<Replies>>,
+    /// Answers of the first batch that were looked at.
+    seen: usize,
+    failed: Vec<(CommandId, CommandError)>,
+    spare: Arc<Spare>,
+}
+
+impl Answers {
+    fn put(&mut self, replies: ReplyBatch) {
+        self.batches.push_back(Arc::new(Replies { replies, home: self.spare.clone() }));
+    }
+
+    /// The next one, of commands that are asked for in order. Those of commands before it are forgotten.
+    fn take_next(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
+        while let Some(batch) = self.batches.front() {
+            while let Some(answer) = batch.replies.answers.get(self.seen) {
+                if answer.command > id {
+                    return self.take_failure(id);
+                }
+                self.seen += 1;
+                if answer.command == id {
+                    return Some(outcome(Piece { batch: batch.clone(), node: answer.node }));
+                }
+            }
+            self.batches.pop_front();
+            self.seen = 0;
+        }
+        self.take_failure(id)
+    }
+
+    /// The latest one.
+    fn take_latest(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
+        for batch in self.batches.iter().rev() {
+            let answers = &batch.replies.answers;
+            if let Ok(index) = answers.binary_search_by_key(&id, |answer| answer.command) {
+                return Some(outcome(Piece { batch: batch.clone(), node: answers[index].node }));
+            }
+        }
+        self.take_failure(id)
+    }
+
+    fn take_failure(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
+        let index = self.failed.iter().position(|(failed, _)| *failed == id)?;
+        let (_, error) = self.failed.remove(index);
+        Some(Err(Failure::from(&error)))
+    }
+
+    fn clear(&mut self) {
+        self.batches.clear();
+        self.seen = 0;
+        self.failed.clear();
+    }
+}
+
+/// An error reply is a failure of its command.
+fn outcome(piece: Piece) -> Result<Piece, Failure> {
+    let view = piece.view();
+    if view.kind() == respass_core::resp::Kind::Error { Err(error::of_reply(&view)) } else { Ok(piece) }
+}
+
+impl Driver {
+    pub(crate) fn new(config: respass_core::Config, tokens: Option<&Arc<Tokens>>) -> Result<Driver, Failure> {
+        let now = clock::now();
+        let connect_timeout = config.timeouts.connect;
+        let core = Client::new(config, clock::seed()?, now)
+            .map_err(|error| Failure::new(respass_core::ErrorCode::InvalidConfig as u32, error.text))?;
+        Ok(Driver {
+            core,
+            connect_timeout,
+            link: None,
+            subscription: tokens.map(Subscription::new).transpose()?,
+            buffer: vec![0; BUFFER_LEN].into(),
+            now,
+            answers: Answers::default(),
+            due: VecDeque::new(),
+            appended_len: 0,
+            notices: VecDeque::new(),
+        })
+    }
+
+    /// Gives what `submit` submits, and waits for its reply.
+    pub(crate) fn run(
+        &mut self,
+        submit: impl FnOnce(&mut Client, Now) -> Result<CommandId, SubmitError>,
+    ) -> Result<Piece, Failure> {
+        self.now = clock::now();
+        self.catch_up();
+        let id = submit(&mut self.core, self.now)?;
+        let result = loop {
+            self.turn();
+            if let Some(result) = self.answers.take_latest(id) {
+                break result;
+            }
+        };
+        if self.due.is_empty() {
+            self.answers.clear();
+        }
+        result
+    }
+
+    /// Gives commands whose replies `next` waits for.
+    pub(crate) fn append(
+        &mut self,
+        len: usize,
+        submit: impl FnOnce(&mut Client, Now) -> Result<(CommandId, usize), SubmitError>,
+    ) -> Result<(), Failure> {
+        let now = if self.due.is_empty() {
+            self.now = clock::now();
+            self.catch_up();
+            self.now
+        } else {
+            clock::about_now()
+        };
+        let (first, count) = submit(&mut self.core, now)?;
+        self.due.extend((first.as_u64()..).take(count).map(CommandId::from_u64));
+        self.appended_len += len;
+        if self.appended_len >= WRITE_LEN {
+            self.now = clock::now();
+            self.obey();
+        }
+        Ok(())
+    }
+
+    /// The reply to the first appended command that was not asked for; `None` where there is none.
+    pub(crate) fn next(&mut self) -> Option<Result<Piece, Failure>> {
+        let id = *self.due.front()?;
+        let result = match self.answers.take_next(id) {
+            Some(result) => result,
+            None => {
+                self.now = clock::now();
+                loop {
+                    self.turn();
+                    if let Some(result) = self.answers.take_next(id) {
+                        break result;
+                    }
+                }
+            }
+        };
+        self.due.pop_front();
+        if self.due.is_empty() {
+            self.answers.clear();
+        }
+        Some(result)
+    }
+
+    /// Waits, and keeps the connection alive and logged in meanwhile.
+    pub(crate) fn idle(&mut self, duration: Duration) {
+        self.now = clock::now();
+        let end = self.now.monotonic + duration;
+        self.catch_up();
+        while self.now.monotonic < end {
+            self.obey();
+            self.wait(end.since(self.now.monotonic));
+        }
+        self.obey();
+    }
+
+    /// Ends everything, with a word to the server where it can be had at once.
+    pub(crate) fn close(&mut self) {
+        self.now = clock::now();
+        self.core.close(self.now);
+        self.obey();
+        self.link = None;
+    }
+
+    pub(crate) fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// In a child of `fork`: closes its copies of the descriptors and leaves everything else to the parent.
+    pub(crate) fn forsake(mut self) {
+        self.link = None;
+        std::mem::forget(self);
+    }
+
+    /// What came or became due while nobody called goes before a new command: the connection's end, or bytes that
+    /// answer nobody.
+    fn catch_up(&mut self) {
+        if self.core.is_idle() {
+            for _ in 0..LOOKS_MAX {
+                let Some(link) = &self.link else { break };
+                let progress = link.socket.read_now(&mut self.buffer);
+                if matches!(progress, Progress::Nothing) {
+                    break;
+                }
+                self.handle(progress);
+            }
+        }
+        self.handle_time();
+    }
+
+    /// Does what is to be done, and then waits once, unless something came of it already.
+    fn turn(&mut self) {
+        if self.obey() {
+            return;
+        }
+        self.wait(Duration::MAX);
+        self.obey();
+    }
+
+    /// Does what the core wants done. Whether a command was answered.
+    fn obey(&mut self) -> bool {
+        let mut has_answer = false;
+        self.appended_len = 0;
+        if self.link.as_ref().is_some_and(|link| link.is_full) {
+            self.write();
+        }
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Connect { conn, host, port } => self.connect(conn, &host, port),
+                Output::Disconnect { conn, last_bytes } => self.disconnect(conn, &last_bytes),
+                Output::Transmit { .. } => self.write(),
+                Output::TokenNeeded { newer_than } => self.need_token(newer_than),
+                Output::Replies(batch) => {
+                    has_answer = true;
+                    self.answers.put(batch);
+                }
+                Output::Failed { command, error } => {
+                    has_answer = true;
+                    self.answers.failed.push((command, error));
+                }
+                Output::Notice(notice) => {
+                    if self.notices.len() == NOTICES_MAX {
+                        self.notices.pop_front();
+                    }
+                    self.notices.push_back(notice);
+                }
+                other => unreachable!("an output of a newer core: {other:?}"),
+            }
+        }
+        has_answer
+    }
+
+    /// Waits for bytes, room, a token or a timer, and tells the core.
+    fn wait(&mut self, delay_max: Duration) {
+        let delay = self.delay().min(delay_max);
+        if !delay.is_zero() {
+            let awaits_token = self.subscription.is_some() && !self.core.auth_status().is_ready;
+            match &mut self.link {
+                Some(link) if !link.is_full && !awaits_token => {
+                    let progress = link.socket.read(&mut self.buffer, delay);
+                    self.handle(progress);
+                }
+                link => {
+                    let socket = link.as_ref().map(|link| (&link.socket, link.is_full));
+                    let bell = self.subscription.as_ref().map(|subscription| subscription.bell.as_fd());
+                    let is_ready = wait(socket, bell, delay);
+                    self.read_if(is_ready);
+                }
+            }
+            self.now = clock::now();
+        }
+        self.handle_time();
+    }
+
+    fn read_if(&mut self, is_ready: bool) {
+        if let Some(subscription) = &self.subscription {
+            subscription.silence();
+        }
+        if let Some(link) = self.link.as_ref().filter(|_| is_ready) {
+            let progress = link.socket.read_now(&mut self.buffer);
+            self.handle(progress);
+        }
+    }
+
+    /// Until the next timer, the core's or the token source's.
+    fn delay(&self) -> Duration {
+        let core = self.core.poll_timeout(self.now).map(|wakeup| wakeup.at.as_micros());
+        let source = self.subscription.as_ref().map(Subscription::wakeup_us);
+        let wakeup_us = core.into_iter().chain(source).min().unwrap_or(u64::MAX);
+        Duration::from_micros(wakeup_us.saturating_sub(self.now.monotonic.as_micros()))
+    }
+
+    fn handle(&mut self, progress: Progress) {
+        let Some(link) = &self.link else { return };
+        let conn = link.conn;
+        match progress {
+            Progress::Nothing => {}
+            Progress::Bytes(len) => {
+                self.now = clock::now();
+                let spare = self.answers.spare.try_lock().ok().and_then(|mut spare| spare.take());
+                if let Some(spare) = spare {
+                    self.core.recycle(spare);
+                }
+                self.core.handle_received(conn, &self.buffer[..len], self.now);
+            }
+            Progress::Closed => self.lose(DisconnectCause::Closed),
+            Progress::Broken(text) => self.lose(DisconnectCause::Broken(text)),
+        }
+    }
+
+    fn lose(&mut self, cause: DisconnectCause) {
+        if let Some(link) = self.link.take() {
+            drop(link.socket);
+            self.core.handle_disconnected(link.conn, cause, self.now);
+        }
+    }
+
+    fn handle_time(&mut self) {
+        if let Some(subscription) = &self.subscription {
+            for news in subscription.news(self.now) {
+                match news {
+                    News::Issued(token) => self.core.handle_token(&token, self.now),
+                    News::Failed(failure) => self.core.handle_token_failed(&failure, self.now),
+                }
+            }
+        }
+        if self.core.poll_timeout(self.now).is_some_and(|wakeup| wakeup.at <= self.now.monotonic) {
+            self.core.handle_timeout(self.now);
+        }
+    }
+
+    fn need_token(&mut self, newer_than: u64) {
+        let Some(subscription) = &self.subscription else { return };
+        if let Some(token) = subscription.request(newer_than, self.now) {
+            self.core.handle_token(&token, self.now);
+        }
+        self.now = clock::now();
+    }
+
+    fn connect(&mut self, conn: ConnId, host: &str, port: u16) {
+        let socket = Socket::connect(host, port, self.connect_timeout);
+        self.now = clock::now();
+        match socket {
+            Ok(socket) => {
+                self.link = Some(Link { conn, socket, is_full: false });
+                self.core.handle_connected(conn, self.now);
+            }
+            Err(error) => {
+                let text = format!("{host}:{port}: {error}");
+                self.core.handle_disconnected(conn, DisconnectCause::ConnectFailed(text), self.now);
+            }
+        }
+    }
+
+    fn disconnect(&mut self, conn: ConnId, last_bytes: &[u8]) {
+        if let Some(link) = self.link.take_if(|link| link.conn == conn)
+            && !last_bytes.is_empty()
+        {
+            // The best that can be done; the socket may be gone.
+            let _ = link.socket.write(last_bytes);
+        }
+    }
+
+    /// Writes until the socket or the core has no more.
+    fn write(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        loop {
+            let bytes = self.core.transmit(link.conn, self.now);
+            if bytes.is_empty() {
+                link.is_full = false;
+                return;
+            }
+            match link.socket.write(bytes) {
+                Progress::Bytes(len) => self.core.handle_transmitted(link.conn, len, self.now),
+                // Where it is broken, the next read tells, after what came before.
+                Progress::Nothing | Progress::Closed | Progress::Broken(_) => {
+                    link.is_full = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A notice as C knows outputs; of kind RESPASS_OUTPUT_KIND_NONE where there is none.
+pub(crate) fn notice_output(notice: Option<Notice>) -> output::Output {
+    notice.map_or_else(output::Output::none, |notice| output::Output::of_notice(&notice))
+}
