@@ -6,7 +6,7 @@
  *
  * - Callbacks run in the thread of the loop, and only inside of it or of respass_driver_close. They may
  *   submit, cancel and close. What they are given is borrowed for the call.
- * - One thread uses a driver; of all functions, only the two that answer a token request are for any thread.
+ * - One thread uses a driver; of all functions, only those that answer a token request are for any thread.
  * - What is submitted between two waits of the loop goes to the core in one call and to the server in one
  *   write.
  */
@@ -41,10 +41,11 @@ typedef struct respass_driver respass_driver;
 
 /* What became of one command. */
 typedef struct respass_driver_reply {
-    uint64_t command;   /* the number that respass_driver_submit gave */
-    uint32_t error;     /* 0: the server answered. Else why it did not: RESPASS_ERROR_… or RESPASS_RESULT_… */
-    uint32_t outcome;   /* with an error, RESPASS_OUTCOME_…: whether the command may have run */
-    respass_slice text; /* with an error: what happened, and what helps */
+    uint64_t command; /* the number that respass_driver_submit gave */
+    uint32_t
+        error; /* 0: the server answered. Else why it did not: RESPASS_ERROR_CODE_… or RESPASS_RESULT_… */
+    uint32_t outcome;         /* with an error, RESPASS_OUTCOME_…: whether the command may have run */
+    respass_slice text;       /* with an error: what happened, and what helps */
     const respass_node *node; /* the answer's first node, perhaps of RESPASS_KIND_ERROR; NULL with an error */
     respass_slice bytes;      /* what string nodes point into */
 } respass_driver_reply;
@@ -52,16 +53,13 @@ typedef struct respass_driver_reply {
 /* Called once for each command that was accepted. */
 typedef void respass_reply_fn(respass_driver *driver, const respass_driver_reply *reply, void *data);
 
-/* A question for a token. It belongs to the program until that answers, once, from any thread and at any
- * time: also when the driver is closed already. */
-typedef struct respass_driver_token_request respass_driver_token_request;
-
 /* What a driver tells its program. All but `on_token_needed` may be NULL where nobody wants to know, and that
  * too where the configuration has no token login. */
 typedef struct respass_driver_events {
     void *data; /* handed to each of them */
-    /* Must not wait: answer here what is at hand, else later. */
-    void (*on_token_needed)(respass_driver *driver, respass_driver_token_request *request, void *data);
+    /* A token is asked for. May not wait: answer the request here, or later, from any thread, with
+     * respass_token_request_resolve or respass_token_request_fail; even where the driver is closed by then. */
+    void (*on_token_needed)(respass_driver *driver, respass_token_request *request, void *data);
     /* An output of the kind RESPASS_OUTPUT_KIND_NOTICE or RESPASS_OUTPUT_KIND_STATE. */
     void (*on_notice)(respass_driver *driver, const respass_output *notice, void *data);
     /* The last callback of all. The driver is gone when it returns. */
@@ -99,25 +97,15 @@ static inline respass_result respass_driver_transaction(respass_driver *driver,
                                                         respass_reply_fn *on_reply, void *data,
                                                         uint64_t *command);
 
-/* Gives up on a command: its callback gets RESPASS_ERROR_CANCELLED. Does nothing where it has ended. */
+/* Gives up on a command: its callback gets RESPASS_ERROR_CODE_CANCELLED. Does nothing where it has ended. */
 static inline void respass_driver_cancel(respass_driver *driver, uint64_t command);
 
 /* Connects without waiting for a command, and stays connected. */
 static inline void respass_driver_connect(respass_driver *driver);
 
-/* Ends everything: commands that wait get RESPASS_ERROR_CLOSED, then comes `on_closed`. Inside of a callback
+/* Ends everything: commands that wait get RESPASS_ERROR_CODE_CLOSED, then comes `on_closed`. Inside of a callback
  * that happens once the callback has returned. */
 static inline void respass_driver_close(respass_driver *driver);
-
-/* Answers a request with a token; of the times, those not known are 0, as in respass_source_fetched. */
-static inline void respass_driver_token_resolve(respass_driver_token_request *request, const char *token,
-                                                size_t token_len, uint64_t expires_on_us,
-                                                uint64_t expires_in_us, uint64_t refresh_on_us);
-
-/* Answers a request with the reason why there is no token, as in respass_source_failed. */
-static inline void respass_driver_token_reject(respass_driver_token_request *request, const char *text,
-                                               size_t text_len, uint16_t status, uint64_t retry_after_us,
-                                               bool is_permanent);
 
 /* The bytes of a reply that is a string, a big number or an error; else none. */
 static inline respass_slice respass_driver_text(const respass_driver_reply *reply, const respass_node *node);

@@ -21,30 +21,19 @@ typedef struct respass_loop {
     void (*watch)(respass_driver *driver, int fd, int events);
     /* Calls respass_driver_turn before the loop waits again. */
     void (*soon)(respass_driver *driver);
-    /* As `soon`, from any thread. The mailbox is locked. */
+    /* As `soon`, from any thread. The bell is locked. */
     void (*wake)(respass_driver *driver);
     /* Calls respass_driver_free once the loop knows nothing of the driver any more. */
     void (*end)(respass_driver *driver);
     void (*free_addresses)(struct addrinfo *addresses);
 } respass_loop;
 
-/* Where answers to token requests wait for the loop. Requests keep it alive beyond the driver. */
-typedef struct respass_mailbox {
+/* How another thread calls the driver. Open token requests keep it alive beyond the driver. */
+typedef struct respass_bell {
     pthread_mutex_t lock;
-    size_t users;           /* the driver and each open request */
+    size_t users;           /* the driver, and each open request */
     respass_driver *driver; /* NULL when it is closed */
-    respass_driver_token_request *first;
-} respass_mailbox;
-
-struct respass_driver_token_request {
-    respass_mailbox *mailbox;
-    respass_driver_token_request *next;
-    char *text; /* a token, or why there is none */
-    size_t text_len;
-    uint64_t expires_on_us, expires_in_us, refresh_on_us, retry_after_us;
-    uint16_t status;
-    bool has_token, is_permanent;
-};
+} respass_bell;
 
 typedef struct respass_waiter {
     respass_reply_fn *on_reply; /* NULL when its command has ended */
@@ -56,7 +45,7 @@ struct respass_driver {
     respass_core *core;
     respass_source *source; /* NULL without token login */
     respass_driver_events events;
-    respass_mailbox *mailbox;
+    respass_bell *bell;
     respass_now now;       /* of this turn */
     respass_result broken; /* a bug in respass, which ends everything */
     bool is_due;           /* something was submitted or cancelled since the last turn */
@@ -125,11 +114,11 @@ static inline respass_result respass_commands_add(respass_commands *commands, si
     }
     if (argc == 0 || argc > UINT32_MAX) return RESPASS_RESULT_ARGUMENT;
     if (!respass_priv_reserve(&bytes, &commands->bytes_max, commands->bytes_len, len, 1))
-        return RESPASS_ERROR_QUEUE_FULL;
+        return RESPASS_ERROR_CODE_QUEUE_FULL;
     commands->bytes = (char *)bytes;
     if (!respass_priv_reserve(&lengths, &commands->lengths_max, commands->lengths_len, argc + 1,
                               sizeof(uint32_t)))
-        return RESPASS_ERROR_QUEUE_FULL;
+        return RESPASS_ERROR_CODE_QUEUE_FULL;
     commands->lengths = (uint32_t *)lengths;
     commands->lengths[commands->lengths_len++] = (uint32_t)argc;
     for (size_t i = 0; i < argc; i++) {

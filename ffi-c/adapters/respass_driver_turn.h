@@ -5,95 +5,37 @@
 /* --- Tokens
  * --------------------------------------------------------------------------------------------------- */
 
-static inline void respass_priv_free_request(respass_driver_token_request *request) {
-    /* The compiler may not leave this out: the text may be a token. */
-    volatile char *secret = request->text;
-    for (size_t i = 0; i < request->text_len; i++) secret[i] = 0;
-    free(request->text);
-    free(request);
-}
-
-static inline void respass_priv_leave_mailbox(respass_mailbox *mailbox) {
+static inline void respass_priv_leave_bell(respass_bell *bell) {
     size_t users;
-    pthread_mutex_lock(&mailbox->lock);
-    users = --mailbox->users;
-    pthread_mutex_unlock(&mailbox->lock);
+    pthread_mutex_lock(&bell->lock);
+    users = --bell->users;
+    pthread_mutex_unlock(&bell->lock);
     if (users > 0) return;
-    pthread_mutex_destroy(&mailbox->lock);
-    free(mailbox);
+    pthread_mutex_destroy(&bell->lock);
+    free(bell);
 }
 
-static inline void respass_priv_answer(respass_driver_token_request *request, const char *text,
-                                       size_t text_len) {
-    respass_mailbox *mailbox = request->mailbox;
-    request->text = (char *)malloc(text_len ? text_len : 1);
-    if (request->text && text_len) memcpy(request->text, text, request->text_len = text_len);
-    pthread_mutex_lock(&mailbox->lock);
-    if (mailbox->driver) {
-        request->next = mailbox->first;
-        mailbox->first = request;
-        mailbox->driver->loop->wake(mailbox->driver);
-        request = NULL;
-    }
-    pthread_mutex_unlock(&mailbox->lock);
-    if (request) respass_priv_free_request(request);
-    respass_priv_leave_mailbox(mailbox);
-}
-
-static inline void respass_driver_token_resolve(respass_driver_token_request *request, const char *token,
-                                                size_t token_len, uint64_t expires_on_us,
-                                                uint64_t expires_in_us, uint64_t refresh_on_us) {
-    request->has_token = true;
-    request->expires_on_us = expires_on_us;
-    request->expires_in_us = expires_in_us;
-    request->refresh_on_us = refresh_on_us;
-    respass_priv_answer(request, token, token_len);
-}
-
-static inline void respass_driver_token_reject(respass_driver_token_request *request, const char *text,
-                                               size_t text_len, uint16_t status, uint64_t retry_after_us,
-                                               bool is_permanent) {
-    request->status = status;
-    request->retry_after_us = retry_after_us;
-    request->is_permanent = is_permanent;
-    respass_priv_answer(request, text, text_len);
+/* A request was answered, on whatever thread. */
+static inline void respass_priv_ring(void *data) {
+    respass_bell *bell = (respass_bell *)data;
+    pthread_mutex_lock(&bell->lock);
+    if (bell->driver) bell->driver->loop->wake(bell->driver);
+    pthread_mutex_unlock(&bell->lock);
+    respass_priv_leave_bell(bell);
 }
 
 static inline void respass_priv_ask(respass_driver *driver) {
-    respass_driver_token_request *request;
-    request = (respass_driver_token_request *)calloc(1, sizeof *request);
-    if (!request) {
-        static const char why[] = "out of memory";
-        respass_priv_check(
-            driver, respass_source_failed(driver->source, why, sizeof why - 1, 0, 0, false, driver->now));
-        return;
-    }
-    request->mailbox = driver->mailbox;
-    pthread_mutex_lock(&driver->mailbox->lock);
-    driver->mailbox->users++;
-    pthread_mutex_unlock(&driver->mailbox->lock);
-    driver->events.on_token_needed(driver, request, driver->events.data);
-}
-
-static inline void respass_priv_read_mailbox(respass_driver *driver) {
-    respass_driver_token_request *request, *next;
-    if (!driver->source) return;
-    pthread_mutex_lock(&driver->mailbox->lock);
-    request = driver->mailbox->first;
-    driver->mailbox->first = NULL;
-    pthread_mutex_unlock(&driver->mailbox->lock);
-    for (; request; request = next) {
-        next = request->next;
-        respass_priv_check(driver,
-                           request->has_token
-                               ? respass_source_fetched(driver->source, request->text, request->text_len,
-                                                        request->expires_on_us, request->expires_in_us,
-                                                        request->refresh_on_us, driver->now)
-                               : respass_source_failed(driver->source, request->text, request->text_len,
-                                                       request->status, request->retry_after_us,
-                                                       request->is_permanent, driver->now));
-        respass_priv_free_request(request);
-    }
+    respass_token_request *request;
+    respass_result result;
+    pthread_mutex_lock(&driver->bell->lock);
+    driver->bell->users++;
+    pthread_mutex_unlock(&driver->bell->lock);
+    result = respass_token_request_new(driver->source, respass_priv_ring, driver->bell, &request);
+    respass_priv_check(driver, result);
+    if (result == RESPASS_RESULT_OK)
+        driver->events.on_token_needed(driver, request, driver->events.data);
+    else
+        respass_priv_leave_bell(driver->bell);
 }
 
 static inline void respass_priv_need_token(respass_driver *driver, uint64_t newer_than) {
@@ -133,7 +75,6 @@ static inline void respass_priv_obey(respass_driver *driver, const respass_outpu
 static inline void respass_priv_obey_all(respass_driver *driver) {
     respass_output output;
     while (driver->broken == RESPASS_RESULT_OK) {
-        respass_priv_read_mailbox(driver);
         respass_priv_check(driver, respass_core_next_output(driver->core, &output));
         if (driver->broken != RESPASS_RESULT_OK) return;
         if (output.kind == RESPASS_OUTPUT_KIND_NONE && driver->source)
@@ -171,9 +112,9 @@ static inline void respass_priv_end(respass_driver *driver) {
     respass_priv_check(driver, respass_core_close(driver->core, driver->now));
     respass_priv_obey_all(driver);
     respass_priv_fail_all(driver);
-    pthread_mutex_lock(&driver->mailbox->lock);
-    driver->mailbox->driver = NULL;
-    pthread_mutex_unlock(&driver->mailbox->lock);
+    pthread_mutex_lock(&driver->bell->lock);
+    driver->bell->driver = NULL;
+    pthread_mutex_unlock(&driver->bell->lock);
     driver->loop->end(driver);
 }
 
@@ -249,7 +190,7 @@ static inline bool respass_driver_turn(respass_driver *driver, int ready) {
 
 /* Whether a command can be accepted now, as a result. */
 static inline respass_result respass_priv_is_open(const respass_driver *driver) {
-    return driver->is_closing ? (respass_result)RESPASS_ERROR_CLOSED : driver->broken;
+    return driver->is_closing ? (respass_result)RESPASS_ERROR_CODE_CLOSED : driver->broken;
 }
 
 /* Has what was submitted since the last turn go out before the loop waits. */
@@ -263,7 +204,7 @@ static inline void respass_priv_soon(respass_driver *driver) {
 static inline respass_result respass_priv_accepted(respass_driver *driver, respass_reply_fn *on_reply,
                                                    void *data, uint64_t *command) {
     if (command) *command = driver->next;
-    if (!respass_priv_add_waiter(driver, on_reply, data)) driver->broken = RESPASS_ERROR_QUEUE_FULL;
+    if (!respass_priv_add_waiter(driver, on_reply, data)) driver->broken = RESPASS_ERROR_CODE_QUEUE_FULL;
     respass_priv_soon(driver);
     return driver->broken;
 }
@@ -285,7 +226,7 @@ static inline respass_result respass_priv_submit_alone(respass_driver *driver, s
     respass_result result;
     if (!argv_len) {
         lengths = argc <= 16 ? few : (size_t *)malloc(argc * sizeof *lengths);
-        if (!lengths) return RESPASS_ERROR_QUEUE_FULL;
+        if (!lengths) return RESPASS_ERROR_CODE_QUEUE_FULL;
         for (size_t i = 0; i < argc; i++) lengths[i] = strlen(argv[i]);
     }
     respass_priv_read_clocks(driver);
@@ -410,23 +351,22 @@ static inline bool respass_priv_read_seed(uint8_t seed[32]) {
     return len == 32;
 }
 
-static inline respass_mailbox *respass_priv_new_mailbox(respass_driver *driver) {
-    respass_mailbox *mailbox = (respass_mailbox *)calloc(1, sizeof *mailbox);
-    if (!mailbox) return NULL;
-    pthread_mutex_init(&mailbox->lock, NULL);
-    mailbox->users = 1;
-    mailbox->driver = driver;
-    return mailbox;
+static inline respass_bell *respass_priv_new_bell(respass_driver *driver) {
+    respass_bell *bell = (respass_bell *)calloc(1, sizeof *bell);
+    if (!bell) return NULL;
+    pthread_mutex_init(&bell->lock, NULL);
+    bell->users = 1;
+    bell->driver = driver;
+    return bell;
 }
 
 /* Releases what respass_driver_start made; the adapter then frees its memory and calls `on_closed`. */
 static inline void respass_driver_free(respass_driver *driver) {
     driver->is_ended = true;
     respass_priv_forget_connection(driver);
-    respass_priv_read_mailbox(driver);
     respass_core_free(driver->core);
     respass_source_free(driver->source);
-    if (driver->mailbox) respass_priv_leave_mailbox(driver->mailbox);
+    if (driver->bell) respass_priv_leave_bell(driver->bell);
     respass_commands_clear(&driver->queue);
     free(driver->waiters);
 }
@@ -443,8 +383,8 @@ static inline respass_result respass_driver_start(respass_driver *driver, const 
     driver->oldest = driver->next = 1;
     if (events) driver->events = *events;
     respass_priv_read_clocks(driver);
-    driver->mailbox = respass_priv_new_mailbox(driver);
-    if (!driver->mailbox || !respass_priv_read_seed(seed)) return RESPASS_ERROR_INVALID_CONFIG;
+    driver->bell = respass_priv_new_bell(driver);
+    if (!driver->bell || !respass_priv_read_seed(seed)) return RESPASS_ERROR_CODE_INVALID_CONFIG;
     result = respass_core_new(config, seed, driver->now, &driver->core);
     if (result != RESPASS_RESULT_OK || !driver->events.on_token_needed) return result;
     result = respass_source_new(seed, driver->now, &driver->source);

@@ -83,11 +83,11 @@ static inline respass_result respass_poll_new(respass_config *config, const resp
                                       respass_poll_wake,    respass_poll_end,   freeaddrinfo};
     respass_result result;
     respass_poll *poll = (respass_poll *)calloc(1, sizeof *poll);
-    if (!poll) return RESPASS_ERROR_INVALID_CONFIG;
+    if (!poll) return RESPASS_ERROR_CODE_INVALID_CONFIG;
     poll->pipe[0] = poll->pipe[1] = -1;
     result = respass_driver_start(&poll->driver, &loop, config, events);
     if (result == RESPASS_RESULT_OK && !respass_poll_open_pipe(poll->pipe))
-        result = RESPASS_ERROR_INVALID_CONFIG;
+        result = RESPASS_ERROR_CODE_INVALID_CONFIG;
     if (result == RESPASS_RESULT_OK)
         *driver = &poll->driver;
     else

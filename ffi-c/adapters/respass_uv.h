@@ -172,13 +172,13 @@ static inline respass_result respass_uv_new(uv_loop_t *loop, respass_config *con
                                            respass_uv_wake,    respass_uv_end,   uv_freeaddrinfo};
     respass_result result;
     respass_uv *uv = (respass_uv *)calloc(1, sizeof *uv);
-    if (!uv) return RESPASS_ERROR_INVALID_CONFIG;
+    if (!uv) return RESPASS_ERROR_CODE_INVALID_CONFIG;
     uv->loop = loop;
     uv->timer_at = RESPASS_NEVER_US;
     uv->prepare.data = uv->timer.data = uv->async.data = uv;
     result = respass_driver_start(&uv->driver, &functions, config, events);
     if (result == RESPASS_RESULT_OK && uv_async_init(loop, &uv->async, respass_uv_on_async))
-        result = RESPASS_ERROR_INVALID_CONFIG;
+        result = RESPASS_ERROR_CODE_INVALID_CONFIG;
     if (result != RESPASS_RESULT_OK) {
         respass_driver_free(&uv->driver);
         free(uv);

@@ -19,19 +19,19 @@ static void *fetch(void *request) {
     app_service_token *answer = malloc(sizeof *answer);
     app_service_fetch(answer);
     if (answer->token)
-        respass_driver_token_resolve(request, answer->token, answer->token_len, answer->expires_on_us, 0, 0);
+        respass_token_request_resolve(request, answer->token, answer->token_len, answer->expires_on_us, 0, 0);
     else
-        respass_driver_token_reject(request, answer->error, strlen(answer->error), (uint16_t)answer->status,
-                                    0, 0);
+        respass_token_request_fail(request, answer->error, strlen(answer->error), (uint16_t)answer->status, 0,
+                                   0);
     free(answer);
     return NULL;
 }
 
-static void on_token_needed(respass_driver *driver, respass_driver_token_request *request, void *data) {
+static void on_token_needed(respass_driver *driver, respass_token_request *request, void *data) {
     pthread_t thread;
     (void)driver, (void)data;
     if (pthread_create(&thread, NULL, fetch, request))
-        respass_driver_token_reject(request, "no thread", 9, 0, 0, 0);
+        respass_token_request_fail(request, "no thread", 9, 0, 0, 0);
     else
         pthread_detach(thread);
 }

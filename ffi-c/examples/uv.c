@@ -17,19 +17,19 @@ typedef struct app {
 
 typedef struct question {
     uv_work_t work;
-    respass_driver_token_request *request;
+    respass_token_request *request;
 } question;
 
 /* Asking blocks, so it happens in libuv's pool of threads; the answer is given from there. */
 static void fetch(uv_work_t *work) {
-    respass_driver_token_request *request = ((question *)work->data)->request;
+    respass_token_request *request = ((question *)work->data)->request;
     app_service_token *answer = malloc(sizeof *answer);
     app_service_fetch(answer);
     if (answer->token)
-        respass_driver_token_resolve(request, answer->token, answer->token_len, answer->expires_on_us, 0, 0);
+        respass_token_request_resolve(request, answer->token, answer->token_len, answer->expires_on_us, 0, 0);
     else
-        respass_driver_token_reject(request, answer->error, strlen(answer->error), (uint16_t)answer->status,
-                                    0, 0);
+        respass_token_request_fail(request, answer->error, strlen(answer->error), (uint16_t)answer->status, 0,
+                                   0);
     free(answer);
 }
 
@@ -38,7 +38,7 @@ static void fetched(uv_work_t *work, int status) {
     free(work->data);
 }
 
-static void on_token_needed(respass_driver *driver, respass_driver_token_request *request, void *data) {
+static void on_token_needed(respass_driver *driver, respass_token_request *request, void *data) {
     question *asked = malloc(sizeof *asked);
     (void)driver;
     asked->work.data = asked;
