@@ -2,6 +2,7 @@
  *
  *   respass_blocking WORKLOAD HOST PORT SECONDS TASKS [CA USER PASSWORD]
  */
+#define _POSIX_C_SOURCE 200809L
 #include <respass.h>
 
 #include "workload.h"
@@ -15,10 +16,9 @@ static void check(respass_result result) {
 
 static void run_batch(const char *name, int count) {
     int is_set = name[0] == 'S';
-    char key[32];
     for (int i = 0; i < count; i++) {
-        const char *argv[] = {name, key, value};
-        size_t lengths[] = {3, name_key(key, i), VALUE_LEN};
+        const char *argv[] = {name, keys[i].text, value};
+        size_t lengths[] = {3, keys[i].len, VALUE_LEN};
         check(respass_append(client, is_set ? 3 : 2, argv, lengths, &error));
     }
     for (int i = 0; i < count; i++) {

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// One read. Larger reads do not pay: the core copies from here while it is warm.
 const BUFFER_LEN: usize = 128 << 10;
-/// Appended commands begin to leave when there is so much of them.
-const WRITE_LEN: usize = 64 << 10;
+/// Appended commands begin to leave when there is about so much of them: the server works while the rest is given.
+const WRITE_LEN: usize = 8 << 10;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
