@@ -44,10 +44,9 @@ static void connect_to(char **argv) {
 
 static void run_batch(const char *name, int count) {
     bool is_set = name[0] == 'S';
-    char key[32];
     for (int i = 0; i < count; i++) {
-        const char *argv[] = {name, key, value};
-        size_t lengths[] = {3, name_key(key, i), VALUE_LEN};
+        const char *argv[] = {name, keys[i].text, value};
+        size_t lengths[] = {3, keys[i].len, VALUE_LEN};
         if (redisAppendCommandArgv(context, is_set ? 3 : 2, argv, lengths) != REDIS_OK) die(context->errstr);
     }
     for (int i = 0; i < count; i++) {
@@ -91,10 +90,9 @@ static void open_tasks_context(void) {
 
 static void on_turn(redisAsyncContext *from, void *reply, void *data);
 
-static void submit(bool is_set, int at_key, uintptr_t data) {
-    char key[32];
-    const char *argv[] = {is_set ? "SET" : "GET", key, value};
-    size_t lengths[] = {3, name_key(key, at_key), VALUE_LEN};
+static void submit(bool is_set, size_t key, uintptr_t data) {
+    const char *argv[] = {is_set ? "SET" : "GET", keys[key].text, value};
+    size_t lengths[] = {3, keys[key].len, VALUE_LEN};
     redisAsyncCommandArgv(tasks_context, on_turn, (void *)data, is_set ? 3 : 2, argv, lengths);
 }
 
@@ -107,7 +105,7 @@ static void on_turn(redisAsyncContext *from, void *reply, void *data) {
     if (now() >= end)
         waiting--;
     else
-        submit(turn % 2, (int)(turn * 31 % KEYS), turn);
+        submit(turn % 2, turn * 31 % KEYS, turn);
 }
 
 static size_t run_tasks(int count, double seconds) {
@@ -115,7 +113,7 @@ static size_t run_tasks(int count, double seconds) {
     done = 0;
     waiting = (size_t)count;
     end = now() + seconds;
-    for (uintptr_t i = 0; i < (uintptr_t)count; i++) submit(false, (int)i % KEYS, i * 2);
+    for (uintptr_t i = 0; i < (uintptr_t)count; i++) submit(false, i % KEYS, i * 2);
     while (waiting > 0) {
         struct pollfd fd = {tasks_context->c.fd, (wants_read ? POLLIN : 0) | (wants_write ? POLLOUT : 0), 0};
         if (poll(&fd, 1, 1000) < 0) die("poll");

@@ -23,11 +23,10 @@ static void on_reply(respass_driver *from, const respass_driver_reply *reply, vo
     waiting--;
 }
 
-static void submit(const char *name, int key, respass_reply_fn *callback, void *data) {
-    char text[32];
+static void submit(const char *name, size_t key, respass_reply_fn *callback, void *data) {
     int is_set = name[0] == 'S';
-    const char *argv[] = {name, text, value};
-    size_t lengths[] = {3, name_key(text, key), VALUE_LEN};
+    const char *argv[] = {name, keys[key].text, value};
+    size_t lengths[] = {3, keys[key].len, VALUE_LEN};
     if (respass_driver_submit(driver, is_set ? 3 : 2, argv, lengths, 0, callback, data, NULL)) die("submit");
 }
 
@@ -38,7 +37,7 @@ static void wait_for_replies(void) {
 static void run_batch(const char *name, int count) {
     static size_t len = VALUE_LEN;
     waiting = (size_t)count;
-    for (int i = 0; i < count; i++) submit(name, i, on_reply, name[0] == 'S' ? NULL : &len);
+    for (int i = 0; i < count; i++) submit(name, (size_t)i, on_reply, name[0] == 'S' ? NULL : &len);
     wait_for_replies();
 }
 
@@ -60,14 +59,14 @@ static void on_turn(respass_driver *from, const respass_driver_reply *reply, voi
     if (now() >= end)
         waiting--;
     else
-        submit(at % 2 ? "SET" : "GET", (int)(at * 31 % KEYS), on_turn, (void *)at);
+        submit(at % 2 ? "SET" : "GET", at * 31 % KEYS, on_turn, (void *)at);
 }
 
 static size_t run_tasks(int count, double seconds) {
     done = 0;
     waiting = (size_t)count;
     end = now() + seconds;
-    for (uintptr_t i = 0; i < (uintptr_t)count; i++) submit("GET", (int)i % KEYS, on_turn, (void *)(i * 2));
+    for (uintptr_t i = 0; i < (uintptr_t)count; i++) submit("GET", i % KEYS, on_turn, (void *)(i * 2));
     wait_for_replies();
     return done;
 }

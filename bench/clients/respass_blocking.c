@@ -2,6 +2,7 @@
  *
  *   respass_blocking WORKLOAD HOST PORT SECONDS TASKS [CA USER PASSWORD]
  */
+#define _POSIX_C_SOURCE 200809L
 #include <respass.h>
 
 #include "workload.h"
@@ -15,18 +16,21 @@ static void check(respass_result result) {
 
 static void run_batch(const char *name, int count) {
     int is_set = name[0] == 'S';
-    char key[32];
     for (int i = 0; i < count; i++) {
-        const char *argv[] = {name, key, value};
-        size_t lengths[] = {3, name_key(key, i), VALUE_LEN};
+        const char *argv[] = {name, keys[i].text, value};
+        size_t lengths[] = {3, keys[i].len, VALUE_LEN};
         check(respass_append(client, is_set ? 3 : 2, argv, lengths, &error));
     }
-    for (int i = 0; i < count; i++) {
-        respass_reply *reply;
-        size_t len;
-        check(respass_next_reply(client, &reply, &error));
-        if (!is_set && (respass_reply_length(reply, &len) || len != VALUE_LEN)) die("a reply of another length");
-        respass_reply_free(reply);
+    for (size_t left = (size_t)count; left > 0;) {
+        respass_output replies;
+        check(respass_next_replies(client, &replies, &error));
+        for (size_t i = 0; i < replies.answers_len; i++) {
+            const respass_node *reply = replies.nodes + replies.answers[i].node;
+            if (reply->kind == RESPASS_KIND_ERROR) die("an error reply");
+            if (!is_set && reply->count != VALUE_LEN) die("a reply of another length");
+        }
+        left -= replies.answers_len;
+        respass_output_clear(&replies);
     }
 }
 

@@ -567,6 +567,14 @@ respass_result respass_next_reply(struct respass_client *client,
                                   struct respass_reply **reply,
                                   struct respass_error *error);
 
+// The replies to the next appended commands, as many as came together: an output of kind RESPASS_OUTPUT_KIND_REPLIES,
+// with an answer for each, in order; to be cleared with `respass_output_clear`. This is the fast way through long
+// pipelines. An error reply is a node of kind RESPASS_KIND_ERROR here. Fails as `respass_next_reply` does where the
+// first of the commands has no reply.
+respass_result respass_next_replies(struct respass_client *client,
+                                    struct respass_output *replies,
+                                    struct respass_error *error);
+
 // Runs the commands of a batch as one transaction and waits for its reply: an array with theirs.
 respass_result respass_transaction(struct respass_client *client,
                                    const struct respass_batch *batch,

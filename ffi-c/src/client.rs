@@ -35,6 +35,10 @@ fn hand_over(piece: Piece, reply: Option<&mut MaybeUninit<*mut Reply>>) {
     }
 }
 
+fn end() -> Failure {
+    Failure::new(RESPASS_RESULT_END, "no appended command is left")
+}
+
 /// Connects and logs in. The configuration is copied; its credential is shared. Of `error`, here and everywhere, NULL
 /// is allowed.
 #[unsafe(no_mangle)]
@@ -151,8 +155,28 @@ pub extern "C" fn respass_next_reply(
     told(
         error,
         handle::change(client, |client| {
-            let end = || Failure::new(RESPASS_RESULT_END, "no appended command is left");
             hand_over(client.driver.next().ok_or_else(end)??, reply);
+            Ok(())
+        }),
+    )
+}
+
+/// The replies to the next appended commands, as many as came together: an output of kind RESPASS_OUTPUT_KIND_REPLIES,
+/// with an answer for each, in order; to be cleared with `respass_output_clear`. This is the fast way through long
+/// pipelines. An error reply is a node of kind RESPASS_KIND_ERROR here. Fails as `respass_next_reply` does where the
+/// first of the commands has no reply.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_next_replies(
+    client: *mut Client,
+    replies: Option<&mut MaybeUninit<Output>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
+) -> ResultCode {
+    told(
+        error,
+        handle::change(client, |client| {
+            let place = place(replies)?;
+            let (batch, run) = client.driver.next_run().ok_or_else(end)??;
+            place.write(Output::of_run(batch, run));
             Ok(())
         }),
     )

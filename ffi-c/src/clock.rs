@@ -14,15 +14,14 @@ pub(crate) fn now() -> Now {
     }
 }
 
-/// Both clocks, some milliseconds late at most and much cheaper: good enough to begin a command's time limit.
-pub(crate) fn about_now() -> Now {
+/// Both clocks after those that were read before, some milliseconds late at most and much cheaper: good enough to
+/// begin a command's time limit.
+pub(crate) fn about_now(before: Now) -> Now {
     #[cfg(target_os = "linux")]
-    return Now {
-        monotonic: Instant::from_micros(micros(clock_gettime(ClockId::MonotonicCoarse))),
-        unix: UnixTime::from_micros(micros(clock_gettime(ClockId::RealtimeCoarse))),
-    };
+    let monotonic = Instant::from_micros(micros(clock_gettime(ClockId::MonotonicCoarse)));
     #[cfg(not(target_os = "linux"))]
-    now()
+    let monotonic = Instant::from_micros(micros(clock_gettime(ClockId::Monotonic)));
+    Now { monotonic, unix: before.unix + monotonic.since(before.monotonic) }
 }
 
 fn micros(time: Timespec) -> u64 {

@@ -12,14 +12,15 @@ use respass_core::{
     Client, CommandError, CommandId, ConnId, DisconnectCause, Notice, Now, Output, ReplyBatch, SubmitError,
 };
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One read. Larger reads do not pay: the core copies from here while it is warm.
 const BUFFER_LEN: usize = 128 << 10;
-/// Appended commands begin to leave when there is so much of them.
-const WRITE_LEN: usize = 64 << 10;
+/// Appended commands begin to leave when there is about so much of them: the server works while the rest is given.
+const WRITE_LEN: usize = 8 << 10;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
@@ -82,6 +83,29 @@ impl Answers {
         self.take_failure(id)
     }
 
+    /// As many as came together and answer the commands that are due, beginning with the first of them: the batch,
+    /// and which of its answers.
+    fn take_run(&mut self, due: &VecDeque<CommandId>) -> Option<(Arc<Replies>, Range<usize>)> {
+        let first = *due.front()?;
+        while let Some(batch) = self.batches.front() {
+            let answers = batch.replies.answers.get(self.seen..).unwrap_or_default();
+            let skipped = answers.iter().take_while(|answer| answer.command < first).count();
+            let rest = answers.iter().skip(skipped);
+            let len = rest.zip(due).take_while(|(answer, due)| answer.command == **due).count();
+            let start = self.seen + skipped;
+            if len > 0 {
+                self.seen = start + len;
+                return Some((batch.clone(), start..start + len));
+            }
+            if start < batch.replies.answers.len() {
+                return None;
+            }
+            self.batches.pop_front();
+            self.seen = 0;
+        }
+        None
+    }
+
     /// The latest one.
     fn take_latest(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
         for batch in self.batches.iter().rev() {
@@ -93,7 +117,7 @@ impl Answers {
         self.take_failure(id)
     }
 
-    fn take_failure(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
+    fn take_failure<R>(&mut self, id: CommandId) -> Option<Result<R, Failure>> {
         let index = self.failed.iter().position(|(failed, _)| *failed == id)?;
         let (_, error) = self.failed.remove(index);
         Some(Err(Failure::from(&error)))
@@ -163,7 +187,7 @@ impl Driver {
             self.catch_up();
             self.now
         } else {
-            clock::about_now()
+            clock::about_now(self.now)
         };
         let (first, count) = submit(&mut self.core, now)?;
         self.due.extend((first.as_u64()..).take(count).map(CommandId::from_u64));
@@ -178,23 +202,40 @@ impl Driver {
     /// The reply to the first appended command that was not asked for; `None` where there is none.
     pub(crate) fn next(&mut self) -> Option<Result<Piece, Failure>> {
         let id = *self.due.front()?;
-        let result = match self.answers.take_next(id) {
-            Some(result) => result,
-            None => {
-                self.now = clock::now();
-                loop {
-                    self.turn();
-                    if let Some(result) = self.answers.take_next(id) {
-                        break result;
-                    }
-                }
+        let result = self.wait_for(|driver| driver.answers.take_next(id));
+        self.forget_due(1);
+        Some(result)
+    }
+
+    /// The replies to the next appended commands that came together; `None` where no command is left.
+    pub(crate) fn next_run(&mut self) -> Option<Result<(Arc<Replies>, Range<usize>), Failure>> {
+        let id = *self.due.front()?;
+        let result = self.wait_for(|driver| match driver.answers.take_run(&driver.due) {
+            Some(run) => Some(Ok(run)),
+            None => driver.answers.take_failure(id),
+        });
+        self.forget_due(result.as_ref().map_or(1, |(_, run)| run.len()));
+        Some(result)
+    }
+
+    fn wait_for<R>(&mut self, mut look: impl FnMut(&mut Driver) -> Option<R>) -> R {
+        if let Some(found) = look(self) {
+            return found;
+        }
+        self.now = clock::now();
+        loop {
+            self.turn();
+            if let Some(found) = look(self) {
+                return found;
             }
-        };
-        self.due.pop_front();
+        }
+    }
+
+    fn forget_due(&mut self, count: usize) {
+        self.due.drain(..count);
         if self.due.is_empty() {
             self.answers.clear();
         }
-        Some(result)
     }
 
     /// Waits, and keeps the connection alive and logged in meanwhile.

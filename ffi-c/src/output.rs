@@ -1,10 +1,13 @@
 //! What a core or a source has to tell, as one fixed-size struct.
 
 use crate::handle;
+use crate::reply::Replies;
 use crate::source::{News, State, Token};
 use respass_core::resp::Node;
 use respass_core::{Notice, Output as CoreOutput, ReplyBatch, SourceOutput};
 use std::mem::offset_of;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes that somebody else owns. `data` is never NULL.
 #[repr(C)]
@@ -116,6 +119,8 @@ object!(Owner, Owned, 5);
 #[derive(Debug, Default)]
 pub(crate) struct Owned {
     pub(crate) batch: ReplyBatch,
+    /// Of a blocking client: what it shares with single replies.
+    shared: Option<Arc<Replies>>,
     text: Vec<u8>,
 }
 
@@ -171,6 +176,20 @@ impl Output {
             answers: batch.answers.as_ptr().cast(),
             answers_len: batch.answers.len(),
             owner: handle::insert(owned),
+            ..Output::new(OutputKind::Replies, 0, 0)
+        }
+    }
+
+    pub(crate) fn of_run(shared: Arc<Replies>, run: Range<usize>) -> Output {
+        let batch = &shared.replies;
+        let answers = batch.answers.get(run).unwrap_or_default();
+        Output {
+            bytes: Slice::of(&batch.bytes),
+            nodes: batch.nodes.as_ptr(),
+            nodes_len: batch.nodes.len(),
+            answers: answers.as_ptr().cast(),
+            answers_len: answers.len(),
+            owner: handle::insert(Owned { shared: Some(shared), ..Owned::default() }),
             ..Output::new(OutputKind::Replies, 0, 0)
         }
     }

@@ -138,6 +138,24 @@ static void run_pipelines(void) {
     free_reply();
     CHECK(respass_next_reply(client, &reply, &error) == RESPASS_RESULT_END);
 
+    respass_output replies, copy;
+    size_t seen = 0;
+    for (int i = 0; i < 5000; i++) append("INCR", "blocking:n", NULL);
+    append("LPUSH", "blocking:n", "x");
+    OK(respass_next_reply(client, NULL, &error));
+    OK(RESPASS_CMD(client, NULL, &error, "PING"));
+    for (; seen < 5000; seen += replies.answers_len) {
+        if (seen > 0) respass_output_clear(&replies);
+        OK(respass_next_replies(client, &replies, &error));
+        CHECK(replies.kind == RESPASS_OUTPUT_KIND_REPLIES && replies.answers_len > 0);
+        CHECK(seen == 4999 || replies.nodes[replies.answers[0].node].value == COUNT + 2 + seen);
+    }
+    CHECK(replies.nodes[replies.answers[replies.answers_len - 1].node].kind == RESPASS_KIND_ERROR);
+    copy = replies;
+    respass_output_clear(&replies);
+    respass_output_clear(&copy);
+    CHECK(respass_next_replies(client, &replies, &error) == RESPASS_RESULT_END);
+
     OK(respass_batch_new(&batch));
     for (int i = 0; i < 1000; i++) OK(respass_batch_add(batch, 2, get, NULL));
     OK(respass_append_batch(client, batch, &error));
