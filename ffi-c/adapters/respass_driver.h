@@ -47,7 +47,7 @@ typedef struct respass_driver_reply {
     uint32_t outcome;         /* with an error, RESPASS_OUTCOME_…: whether the command may have run */
     respass_slice text;       /* with an error: what happened, and what helps */
     const respass_node *node; /* the answer's first node, perhaps of RESPASS_KIND_ERROR; NULL with an error */
-    respass_slice bytes;      /* what string nodes point into */
+    respass_slice bytes;      /* for respass_node_text */
 } respass_driver_reply;
 
 /* Called once for each command that was accepted. */
@@ -106,12 +106,6 @@ static inline void respass_driver_connect(respass_driver *driver);
 /* Ends everything: commands that wait get RESPASS_ERROR_CODE_CLOSED, then comes `on_closed`. Inside of a callback
  * that happens once the callback has returned. */
 static inline void respass_driver_close(respass_driver *driver);
-
-/* The bytes of a reply that is a string, a big number or an error; else none. */
-static inline respass_slice respass_driver_text(const respass_driver_reply *reply, const respass_node *node);
-
-/* The node that follows this one and all that it holds. */
-static inline const respass_node *respass_driver_next(const respass_node *node);
 
 #include "respass_driver_parts.h"
 #include "respass_driver_turn.h"

@@ -126,7 +126,7 @@ static inline bool respass_driver_turn(respass_driver *driver, int ready);
 static inline uint64_t respass_driver_wakeup(respass_driver *driver) {
     uint64_t core = RESPASS_NEVER_US, source = RESPASS_NEVER_US;
     if (driver->broken != RESPASS_RESULT_OK) return RESPASS_NEVER_US;
-    if (driver->queued > 0) return driver->now.monotonic_us;
+    if (driver->is_due || driver->queued > 0) return driver->now.monotonic_us;
     respass_priv_check(driver, respass_core_next_wakeup(driver->core, driver->now, &core));
     if (driver->source) respass_priv_check(driver, respass_source_next_wakeup(driver->source, &source));
     return core < source ? core : source;
@@ -221,20 +221,10 @@ static inline bool respass_priv_fits_queue(const respass_driver *driver, size_t 
 static inline respass_result respass_priv_submit_alone(respass_driver *driver, size_t argc,
                                                        const char *const *argv, const size_t *argv_len,
                                                        uint64_t timeout_us) {
-    size_t few[16], *lengths = NULL;
     uint64_t command;
-    respass_result result;
-    if (!argv_len) {
-        lengths = argc <= 16 ? few : (size_t *)malloc(argc * sizeof *lengths);
-        if (!lengths) return RESPASS_ERROR_CODE_QUEUE_FULL;
-        for (size_t i = 0; i < argc; i++) lengths[i] = strlen(argv[i]);
-    }
     respass_priv_read_clocks(driver);
     respass_priv_flush(driver);
-    result = respass_core_submit(driver->core, argc, argv, argv_len ? argv_len : lengths, timeout_us,
-                                 driver->now, &command);
-    if (lengths != few) free(lengths);
-    return result;
+    return respass_core_submit(driver->core, argc, argv, argv_len, timeout_us, driver->now, &command);
 }
 
 /* Many commands at once go out in parts, each as large as all that is on its way: the server works on one while the
@@ -308,33 +298,6 @@ static inline void respass_driver_close(respass_driver *driver) {
     if (driver->is_in_turn) return;
     respass_priv_read_clocks(driver);
     respass_priv_end(driver);
-}
-
-static inline respass_slice respass_driver_text(const respass_driver_reply *reply, const respass_node *node) {
-    respass_slice text = reply->bytes;
-    text.len = 0;
-    switch (node->kind) {
-    case RESPASS_KIND_SIMPLE_STRING:
-    case RESPASS_KIND_ERROR:
-    case RESPASS_KIND_BULK_STRING:
-    case RESPASS_KIND_BIG_NUMBER:
-    case RESPASS_KIND_VERBATIM_STRING:
-        text.data += node->value;
-        text.len = node->count;
-        break;
-    default: break;
-    }
-    return text;
-}
-
-static inline const respass_node *respass_driver_next(const respass_node *node) {
-    switch (node->kind) {
-    case RESPASS_KIND_ARRAY:
-    case RESPASS_KIND_MAP:
-    case RESPASS_KIND_SET:
-    case RESPASS_KIND_PUSH: return node + node->value;
-    default: return node + 1;
-    }
 }
 
 /* --- What adapters call to begin and to end

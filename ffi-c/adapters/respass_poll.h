@@ -43,7 +43,7 @@ static inline void respass_poll_watch(respass_driver *driver, int fd, int events
     (void)driver, (void)fd, (void)events;
 }
 
-/* The next respass_poll_prepare sees that the driver is due. */
+/* The next respass_poll_prepare sees that the driver is due, and has poll(2) not wait. */
 static inline void respass_poll_soon(respass_driver *driver) {
     (void)driver;
 }
@@ -95,27 +95,23 @@ static inline respass_result respass_poll_new(respass_config *config, const resp
     return result;
 }
 
-/* Fills in what to poll, and lowers `timeout_ms` (-1: for ever) to the time until the driver wants its turn.
- * False: the driver has ended. */
-static inline bool respass_poll_prepare(respass_driver *driver, struct pollfd fds[RESPASS_POLL_FDS],
+/* Fills in what to poll, and lowers `timeout_ms` (-1: for ever) to the time until the driver wants its turn. */
+static inline void respass_poll_prepare(respass_driver *driver, struct pollfd fds[RESPASS_POLL_FDS],
                                         int *timeout_ms) {
-    uint64_t at, wait = 0;
-    if (driver->is_due && !respass_driver_turn(driver, 0)) return false;
+    uint64_t at = respass_driver_wakeup(driver), wait = 0;
     fds[0].fd = driver->watched ? driver->fd : -1;
     fds[0].events = (short)((driver->watched & RESPASS_DRIVER_READABLE ? POLLIN : 0) |
                             (driver->watched & RESPASS_DRIVER_WRITABLE ? POLLOUT : 0));
     fds[1].fd = ((respass_poll *)driver)->pipe[0];
     fds[1].events = POLLIN;
     fds[0].revents = fds[1].revents = 0;
-    at = respass_driver_wakeup(driver);
-    if (at == RESPASS_NEVER_US) return true;
+    if (at == RESPASS_NEVER_US) return;
     if (at > driver->now.monotonic_us) wait = (at - driver->now.monotonic_us + 999) / 1000;
     if (wait > INT_MAX) wait = INT_MAX;
     if (*timeout_ms < 0 || wait < (uint64_t)*timeout_ms) *timeout_ms = (int)wait;
-    return true;
 }
 
-/* Does what is due after poll(2) has filled in `fds`. False: the driver has ended. */
+/* Does what is due after poll(2) has filled in `fds`; this is where callbacks run. False: the driver has ended. */
 static inline bool respass_poll_dispatch(respass_driver *driver, const struct pollfd fds[RESPASS_POLL_FDS]) {
     char bytes[64];
     short events = fds[0].fd >= 0 ? fds[0].revents : 0;
@@ -126,11 +122,11 @@ static inline bool respass_poll_dispatch(respass_driver *driver, const struct po
     return respass_driver_turn(driver, ready);
 }
 
-/* One turn of a loop that has nothing else to do; waits for `timeout_ms` at most. False: the driver has
- * ended. */
+/* One turn of a loop that has nothing else to do; waits for `timeout_ms` at most. False: the driver has ended. */
 static inline bool respass_poll_turn(respass_driver *driver, int timeout_ms) {
     struct pollfd fds[RESPASS_POLL_FDS];
-    if (!respass_poll_prepare(driver, fds, &timeout_ms)) return false;
+    if (driver->is_due) return respass_driver_turn(driver, 0);
+    respass_poll_prepare(driver, fds, &timeout_ms);
     if (poll(fds, RESPASS_POLL_FDS, timeout_ms) < 0) fds[0].revents = fds[1].revents = 0;
     return respass_poll_dispatch(driver, fds);
 }

@@ -21,7 +21,7 @@ extern "C" {
 typedef struct respass_uv {
     respass_driver driver;
     uv_loop_t *loop;
-    uv_prepare_t prepare; /* active while something was submitted since the last turn */
+    uv_idle_t idle; /* active when something was submitted since the last turn */
     uv_timer_t timer;
     uint64_t timer_at; /* what the timer is set to */
     uv_async_t async;  /* other threads wake the loop with it */
@@ -66,9 +66,14 @@ static inline void respass_uv_set_timer(respass_uv *uv) {
     uv_timer_start(&uv->timer, respass_uv_on_timer, at > now ? (at - now + 999) / 1000 : 0, 0);
 }
 
-static inline void respass_uv_on_prepare(uv_prepare_t *prepare) {
-    uv_prepare_stop(prepare);
-    respass_uv_turn((respass_uv *)prepare->data, 0);
+/* Stays active for one more round, in which the loop therefore does not wait: callbacks may have run, and whoever
+ * runs the loop one step at a time wants to see what they did. */
+static inline void respass_uv_on_idle(uv_idle_t *idle) {
+    respass_uv *uv = (respass_uv *)idle->data;
+    if (uv->driver.is_due)
+        respass_uv_turn(uv, 0);
+    else
+        uv_idle_stop(idle);
 }
 
 static inline void respass_uv_on_async(uv_async_t *async) {
@@ -145,7 +150,7 @@ static inline void respass_uv_watch(respass_driver *driver, int fd, int events) 
 }
 
 static inline void respass_uv_soon(respass_driver *driver) {
-    uv_prepare_start(&((respass_uv *)driver)->prepare, respass_uv_on_prepare);
+    uv_idle_start(&((respass_uv *)driver)->idle, respass_uv_on_idle);
 }
 
 static inline void respass_uv_wake(respass_driver *driver) {
@@ -159,7 +164,7 @@ static inline void respass_uv_on_closed(uv_handle_t *handle) {
 static inline void respass_uv_end(respass_driver *driver) {
     respass_uv *uv = (respass_uv *)driver;
     uv->is_ended = true;
-    uv_close((uv_handle_t *)&uv->prepare, respass_uv_on_closed);
+    uv_close((uv_handle_t *)&uv->idle, respass_uv_on_closed);
     uv_close((uv_handle_t *)&uv->timer, respass_uv_on_closed);
     uv_close((uv_handle_t *)&uv->async, respass_uv_on_closed);
 }
@@ -175,7 +180,7 @@ static inline respass_result respass_uv_new(uv_loop_t *loop, respass_config *con
     if (!uv) return RESPASS_ERROR_CODE_INVALID_CONFIG;
     uv->loop = loop;
     uv->timer_at = RESPASS_NEVER_US;
-    uv->prepare.data = uv->timer.data = uv->async.data = uv;
+    uv->idle.data = uv->timer.data = uv->async.data = uv;
     result = respass_driver_start(&uv->driver, &functions, config, events);
     if (result == RESPASS_RESULT_OK && uv_async_init(loop, &uv->async, respass_uv_on_async))
         result = RESPASS_ERROR_CODE_INVALID_CONFIG;
@@ -184,7 +189,7 @@ static inline respass_result respass_uv_new(uv_loop_t *loop, respass_config *con
         free(uv);
         return result;
     }
-    uv_prepare_init(loop, &uv->prepare);
+    uv_idle_init(loop, &uv->idle);
     uv_timer_init(loop, &uv->timer);
     uv->parts = 3;
     *driver = &uv->driver;

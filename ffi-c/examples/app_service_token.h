@@ -5,6 +5,7 @@
 #define APP_SERVICE_TOKEN_H
 
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

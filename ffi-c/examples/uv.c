@@ -57,7 +57,7 @@ static void on_notice(respass_driver *driver, const respass_output *notice, void
 static void on_count(respass_driver *driver, const respass_driver_reply *reply, void *data) {
     app *state = data;
     if (reply->error) stop("INCR", reply->text);
-    if (reply->node->kind == RESPASS_KIND_ERROR) stop("INCR", respass_driver_text(reply, reply->node));
+    if (reply->node->kind == RESPASS_KIND_ERROR) stop("INCR", respass_node_text(reply->node, reply->bytes));
     state->count = (long long)reply->node->value;
     if (--state->to_hear == 0) respass_driver_close(driver);
 }

@@ -63,13 +63,20 @@ pub(crate) fn library(name: &str) -> &'static Path {
 
 /// Compiles one C file of ours, without a warning, with the static library; returns the program.
 pub(crate) fn program(source: &str) -> PathBuf {
-    let source = root().join(source);
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(source.file_stem().expect("a name"));
+    program_with(source, &[])
+}
+
+/// As `program`, with further libraries.
+pub(crate) fn program_with(source: &str, libraries: &[&str]) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(source.replace(['/', '.'], "-"));
     run(Command::new("cc")
         .args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
         .arg(root().join("include"))
-        .arg(source)
+        .arg("-I")
+        .arg(root().join("adapters"))
+        .arg(root().join(source))
         .arg(library("librespass.a"))
+        .args(libraries)
         .args(["-lpthread", "-ldl", "-lm", "-o"])
         .arg(&program));
     program
@@ -82,6 +89,10 @@ pub(crate) fn free_port() -> u16 {
 
 pub(crate) fn start_server() -> (Process, u16) {
     let port = free_port();
+    (start_server_at(port), port)
+}
+
+pub(crate) fn start_server_at(port: u16) -> Process {
     let child = Command::new("redis-server")
         .args([
             "--bind",
@@ -104,7 +115,7 @@ pub(crate) fn start_server() -> (Process, u16) {
         assert!(Instant::now() < end, "redis-server does not listen");
         std::thread::sleep(Duration::from_millis(20));
     }
-    (server, port)
+    server
 }
 
 /// An emulator of Azure, where RESPASS_EMULATOR names its program.
@@ -112,12 +123,19 @@ pub(crate) struct Emulator {
     pub(crate) host: String,
     pub(crate) port: String,
     pub(crate) ca_file: String,
+    pub(crate) identity_endpoint: String,
+    pub(crate) identity_header: String,
     admin: String,
     _process: Lifeline,
 }
 
 /// `None` says why on standard error.
 pub(crate) fn start_emulator() -> Option<Emulator> {
+    start_emulator_with(&[])
+}
+
+/// As `start_emulator`, with options of its own.
+pub(crate) fn start_emulator_with(options: &[&str]) -> Option<Emulator> {
     let Some(program) = std::env::var_os("RESPASS_EMULATOR") else {
         eprintln!("skipped: RESPASS_EMULATOR does not name the emulator's program");
         return None;
@@ -125,6 +143,7 @@ pub(crate) fn start_emulator() -> Option<Emulator> {
     // Its standard input is the lifeline: it ends when this test does.
     let mut child = Command::new(program)
         .args(["--port", "0", "--stdin-lifeline"])
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -139,6 +158,8 @@ pub(crate) fn start_emulator() -> Option<Emulator> {
         host: text("host"),
         port: ready["port"].to_string(),
         ca_file: text("ca_file"),
+        identity_endpoint: text("identity_endpoint"),
+        identity_header: text("identity_header"),
         admin: text("admin"),
         _process: process,
     })
