@@ -17,13 +17,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One read. Larger reads do not pay: the core copies from here while it is warm.
-const BUFFER_LEN: usize = 128 << 10;
+/// One read, at least.
+const READ_LEN: usize = 64 << 10;
 /// Appended commands begin to leave when there is about so much of them: the server works while the rest is given.
 const WRITE_LEN: usize = 16 << 10;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
+/// So little is copied: a short reply that is kept must not keep a read's memory.
+const SMALL_LEN: usize = 4 << 10;
 /// Of notices that nobody asks for, the latest are kept.
 const NOTICES_MAX: usize = 256;
 
@@ -32,7 +34,6 @@ pub(crate) struct Driver {
     connect_timeout: Duration,
     link: Option<Link>,
     subscription: Option<Subscription>,
-    buffer: Box<[u8]>,
     now: Now,
     answers: Answers,
     /// Appended commands whose replies were not asked for, in order.
@@ -64,8 +65,16 @@ struct Answers {
 type Run = (Arc<Replies>, Range<usize>);
 
 impl Answers {
-    fn put(&mut self, replies: ReplyBatch) {
-        self.batches.push_back(Arc::new(Replies { replies, home: self.spare.clone() }));
+    fn put(&mut self, replies: ReplyBatch, core: &mut Client) {
+        let kept = if replies.bytes.len() <= SMALL_LEN {
+            let ReplyBatch { bytes, nodes, answers } = &replies;
+            let copy = ReplyBatch { bytes: bytes.clone(), nodes: nodes.clone(), answers: answers.clone() };
+            core.recycle(replies);
+            Replies { replies: copy, home: None }
+        } else {
+            Replies { replies, home: Some(self.spare.clone()) }
+        };
+        self.batches.push_back(Arc::new(kept));
     }
 
     /// The next one, of commands that are asked for in order. Those of commands before it are forgotten.
@@ -150,7 +159,6 @@ impl Driver {
             connect_timeout,
             link: None,
             subscription: tokens.map(Subscription::new).transpose()?,
-            buffer: vec![0; BUFFER_LEN].into(),
             now,
             answers: Answers::default(),
             due: VecDeque::new(),
@@ -276,12 +284,9 @@ impl Driver {
     fn catch_up(&mut self) {
         if self.core.is_idle() {
             for _ in 0..LOOKS_MAX {
-                let Some(link) = &self.link else { break };
-                let progress = link.socket.read_now(&mut self.buffer);
-                if matches!(progress, Progress::Nothing) {
+                if !self.read(|socket, buffer| socket.read_now(buffer)) {
                     break;
                 }
-                self.handle(progress);
             }
         }
         self.handle_time();
@@ -311,7 +316,7 @@ impl Driver {
                 Output::TokenNeeded { newer_than } => self.need_token(newer_than),
                 Output::Replies(batch) => {
                     has_answer = true;
-                    self.answers.put(batch);
+                    self.answers.put(batch, &mut self.core);
                 }
                 Output::Failed { command, error } => {
                     has_answer = true;
@@ -336,17 +341,16 @@ impl Driver {
             let awaits_token = self.subscription.is_some() && !self.core.auth_status().is_ready;
             match &mut self.link {
                 Some(link) if !link.is_full && !awaits_token => {
-                    let progress = link.socket.read(&mut self.buffer, delay);
-                    self.handle(progress);
+                    self.read(|socket, buffer| socket.read(buffer, delay));
                 }
                 link => {
                     let socket = link.as_ref().map(|link| (&link.socket, link.is_full));
                     let bell = self.subscription.as_ref().map(|subscription| subscription.bell.as_fd());
                     let is_ready = wait(socket, bell, delay);
+                    self.now = clock::now();
                     self.read_if(is_ready);
                 }
             }
-            self.now = clock::now();
         }
         self.handle_time();
     }
@@ -355,9 +359,8 @@ impl Driver {
         if let Some(subscription) = &self.subscription {
             subscription.silence();
         }
-        if let Some(link) = self.link.as_ref().filter(|_| is_ready) {
-            let progress = link.socket.read_now(&mut self.buffer);
-            self.handle(progress);
+        if is_ready {
+            self.read(|socket, buffer| socket.read_now(buffer));
         }
     }
 
@@ -369,22 +372,24 @@ impl Driver {
         Duration::from_micros(wakeup_us.saturating_sub(self.now.monotonic.as_micros()))
     }
 
-    fn handle(&mut self, progress: Progress) {
-        let Some(link) = &self.link else { return };
+    /// Reads into the core's own memory. Whether there was something, the connection's end included.
+    fn read(&mut self, read: impl FnOnce(&mut Socket, &mut Vec<u8>) -> Progress) -> bool {
+        let Some(link) = &mut self.link else { return false };
         let conn = link.conn;
+        if let Some(spare) = self.answers.spare.try_lock().ok().and_then(|mut spare| spare.take()) {
+            self.core.recycle(spare);
+        }
+        let mut buffer = self.core.take_receive_buffer(conn, READ_LEN);
+        let progress = read(&mut link.socket, &mut buffer);
+        self.now = clock::now();
+        self.core.handle_received_in(conn, buffer, self.now);
         match progress {
-            Progress::Nothing => {}
-            Progress::Bytes(len) => {
-                self.now = clock::now();
-                let spare = self.answers.spare.try_lock().ok().and_then(|mut spare| spare.take());
-                if let Some(spare) = spare {
-                    self.core.recycle(spare);
-                }
-                self.core.handle_received(conn, &self.buffer[..len], self.now);
-            }
+            Progress::Nothing => return false,
+            Progress::Bytes(_) => {}
             Progress::Closed => self.lose(DisconnectCause::Closed),
             Progress::Broken(text) => self.lose(DisconnectCause::Broken(text)),
         }
+        true
     }
 
     fn lose(&mut self, cause: DisconnectCause) {

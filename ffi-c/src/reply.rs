@@ -26,7 +26,8 @@ pub(crate) struct Piece {
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     pub(crate) replies: ReplyBatch,
-    pub(crate) home: Arc<Spare>,
+    /// `None`: it is not worth it.
+    pub(crate) home: Option<Arc<Spare>>,
 }
 
 /// Where a batch leaves its memory for the next one.
@@ -35,7 +36,7 @@ pub(crate) type Spare = Mutex<Option<ReplyBatch>>;
 impl Drop for Replies {
     fn drop(&mut self) {
         // Not worth waiting for.
-        if let Ok(mut place) = self.home.try_lock() {
+        if let Some(mut place) = self.home.as_ref().and_then(|home| home.try_lock().ok()) {
             *place = Some(std::mem::take(&mut self.replies));
         }
     }

@@ -1,6 +1,7 @@
 //! One TCP connection, as the blocking driver wants it: connected by a deadline, reads that end, writes that do not
 //! wait, and never a SIGPIPE.
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
@@ -67,7 +68,7 @@ impl Socket {
     }
 
     /// Waits for bytes, about as long as said and never much longer.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], delay: Duration) -> Progress {
+    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>, delay: Duration) -> Progress {
         // Powers of two: a wait that shrinks from command to command costs no system call each time.
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).clamp(1, PATIENCE_MAX_MS);
         let patience_ms = 1 << delay_ms.ilog2();
@@ -82,12 +83,13 @@ impl Socket {
     }
 
     /// Reads what is here.
-    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> Progress {
+    pub(crate) fn read_now(&self, buffer: &mut Vec<u8>) -> Progress {
         self.receive(buffer, RecvFlags::DONTWAIT)
     }
 
-    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> Progress {
-        match recv(&self.stream, buffer, flags) {
+    /// Appends as much as there is room for.
+    fn receive(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> Progress {
+        match recv(&self.stream, spare_capacity(buffer), flags) {
             Ok((0, _)) => Progress::Closed,
             Ok((len, _)) => Progress::Bytes(len),
             Err(Errno::AGAIN | Errno::INTR) => Progress::Nothing,
