@@ -233,3 +233,11 @@ pub extern "C" fn respass_client_auth_status(
         place.write(AuthStatus::of(&client.status));
     })
 }
+
+/// A client that never connected.
+#[cfg(test)]
+pub(crate) fn unconnected() -> *mut Client {
+    let driver = Driver::new(respass_core::Config::new("localhost", 1), None).expect("a good configuration");
+    let status = driver.core.auth_status();
+    handle::insert(Box::new(State { driver, status }))
+}

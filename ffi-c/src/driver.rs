@@ -20,7 +20,7 @@ use std::time::Duration;
 /// One read. Larger reads do not pay: the core copies from here while it is warm.
 const BUFFER_LEN: usize = 128 << 10;
 /// Appended commands begin to leave when there is about so much of them: the server works while the rest is given.
-const WRITE_LEN: usize = 8 << 10;
+const WRITE_LEN: usize = 16 << 10;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
@@ -60,6 +60,9 @@ struct Answers {
     spare: Arc<Spare>,
 }
 
+/// Some of the answers of a batch.
+type Run = (Arc<Replies>, Range<usize>);
+
 impl Answers {
     fn put(&mut self, replies: ReplyBatch) {
         self.batches.push_back(Arc::new(Replies { replies, home: self.spare.clone() }));
@@ -85,7 +88,7 @@ impl Answers {
 
     /// As many as came together and answer the commands that are due, beginning with the first of them: the batch,
     /// and which of its answers.
-    fn take_run(&mut self, due: &VecDeque<CommandId>) -> Option<(Arc<Replies>, Range<usize>)> {
+    fn take_run(&mut self, due: &VecDeque<CommandId>) -> Option<Run> {
         let first = *due.front()?;
         while let Some(batch) = self.batches.front() {
             let answers = batch.replies.answers.get(self.seen..).unwrap_or_default();
@@ -208,7 +211,7 @@ impl Driver {
     }
 
     /// The replies to the next appended commands that came together; `None` where no command is left.
-    pub(crate) fn next_run(&mut self) -> Option<Result<(Arc<Replies>, Range<usize>), Failure>> {
+    pub(crate) fn next_run(&mut self) -> Option<Result<Run, Failure>> {
         let id = *self.due.front()?;
         let result = self.wait_for(|driver| match driver.answers.take_run(&driver.due) {
             Some(run) => Some(Ok(run)),

@@ -175,6 +175,25 @@ pub(crate) fn free<O: Object>(handle: *mut O) {
     }
 }
 
+/// Makes the handle one of a parent process.
+#[cfg(test)]
+pub(crate) fn inherit<O: Object>(handle: *mut O) {
+    let slot = O::table().find(O::TAG, handle.addr()).expect("a handle");
+    slot.forks.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// A call as C makes it.
+#[cfg(test)]
+macro_rules! from_c {
+    ($call:expr) => {{
+        #[allow(unused_unsafe, reason = "some functions take nothing that they must believe")]
+        // SAFETY: the tests hand over what the header wants, but for handles.
+        unsafe {
+            $call
+        }
+    }};
+}
+
 /// All that stands behind the handles of one type. Slots are used again and never given back: whoever comes with an
 /// old handle finds the slot, and that its generation is over.
 pub(crate) struct Table<T> {

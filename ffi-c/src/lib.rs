@@ -32,6 +32,10 @@ pub mod credential;
 mod driver;
 pub mod error;
 pub mod input;
+#[cfg(test)]
+mod layout;
+#[cfg(test)]
+mod misuse;
 pub mod output;
 pub mod reply;
 pub mod request;

@@ -120,6 +120,7 @@ object!(Owner, Owned, 5);
 pub(crate) struct Owned {
     pub(crate) batch: ReplyBatch,
     /// Of a blocking client: what it shares with single replies.
+    #[expect(dead_code, reason = "is there to be there")]
     shared: Option<Arc<Replies>>,
     text: Vec<u8>,
 }
@@ -248,5 +249,8 @@ impl Output {
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_output_clear(output: Option<&mut Output>) {
     // Nobody is left to be told.
-    let _ = handle::make(|| Ok(drop(output.and_then(Output::take))));
+    let _ = handle::make(|| {
+        drop(output.and_then(Output::take));
+        Ok(())
+    });
 }
