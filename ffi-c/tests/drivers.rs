@@ -2,7 +2,7 @@
 
 mod native;
 
-use native::{free_port, program, program_with, run, start_emulator, start_server, start_server_at};
+use native::{free_port, program, program_with, root, run, start_emulator, start_server, start_server_at};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -24,6 +24,17 @@ fn check(cases: &str) {
     let (_server, port) = start_server();
     for name in LOOPS {
         run(Command::new(drivers()).args([name, cases, "127.0.0.1", &port.to_string()]));
+    }
+}
+
+#[test]
+fn cpp17_takes_the_drivers_without_a_warning() {
+    for header in ["respass_poll.h", "respass_uv.h"] {
+        run(Command::new("c++")
+            .args(["-std=c++17", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only", "-x", "c++"])
+            .arg("-I")
+            .arg(root().join("include"))
+            .arg(root().join("adapters").join(header)));
     }
 }
 

@@ -38,13 +38,7 @@ pub(crate) fn libraries() -> &'static [PathBuf] {
         let cargo = ["build", "--package", "respass-ffi", "--message-format", "json"];
         let mut build = Command::new(env!("CARGO"));
         build.args(cargo).current_dir(root());
-        // What cargo tells its tests would make it build everything again, here and at the next test.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-                build.env_remove(&name);
-            }
-        }
+        forget_cargo(&mut build);
         let messages = run(&mut build);
         messages
             .lines()
@@ -54,6 +48,16 @@ pub(crate) fn libraries() -> &'static [PathBuf] {
             .filter_map(|file| file.as_str().map(PathBuf::from))
             .collect()
     })
+}
+
+/// What cargo tells its tests would make it build everything again, here and at the next test.
+pub(crate) fn forget_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// The library of that name.
