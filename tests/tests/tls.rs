@@ -308,10 +308,9 @@ fn unreadable_certificates_are_named_when_the_client_is_made() {
 
 #[test]
 fn one_odd_certificate_in_a_bundle_leaves_the_others_trusted() {
-    let site = site("localhost", -1, 1, BOTH);
+    let site = site("cache.example.org", -1, 1, BOTH);
     let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let mut wire = Wire::new(&site, &format!("{odd}{}", site.ca_pem), |_| {});
-    wire.submit("PING");
     wire.exchange();
-    assert!(wire.conn.is_some() && wire.outcomes.is_empty(), "{:?}", wire.outcomes);
+    assert!(wire.heard.contains("HELLO"));
 }
