@@ -1,0 +1,182 @@
+/* How vectors write bytes, tokens and values: the same in every language, see tests/vectors/README.md. */
+#include "respass.h"
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes that grow, with a NUL behind them. */
+typedef struct { char *at; size_t len, room; } text;
+
+typedef struct { text name, secret; } token;
+static token tokens[16];
+static size_t tokens_len;
+static char nonce[16];
+
+static void put(text *to, const void *bytes, size_t len) {
+    if (to->len + len >= to->room) {
+        to->room = (to->len + len + 1) * 2;
+        to->at = realloc(to->at, to->room);
+        if (to->at == NULL) abort();
+    }
+    if (len > 0) memcpy(to->at + to->len, bytes, len);
+    to->len += len;
+    to->at[to->len] = 0;
+}
+
+static void putf(text *to, const char *format, ...) {
+    char line[256];
+    va_list values;
+    va_start(values, format);
+    int len = vsnprintf(line, sizeof line, format, values);
+    va_end(values);
+    put(to, line, (size_t)len);
+}
+
+static token *token_named(const char *name, size_t len) {
+    for (size_t i = 0; i < tokens_len; i++) {
+        if (tokens[i].name.len == len && memcmp(tokens[i].name.at, name, len) == 0) return &tokens[i];
+    }
+    fprintf(stderr, "no token %.*s\n", (int)len, name);
+    exit(2);
+}
+
+/* The bytes of a text with escapes. */
+static void unescape(text *to, const char *at, size_t len) {
+    const char *end = at + len;
+    while (at < end) {
+        char *next;
+        if (*at != '\\') {
+            put(to, at++, 1);
+        } else if (at[1] == '*') {
+            text inner = {0};
+            unsigned long count = strtoul(at + 2, &next, 10);
+            at = strchr(next, '}');
+            unescape(&inner, next + 1, (size_t)(at - next - 1));
+            while (count-- > 0) put(to, inner.at, inner.len);
+            free(inner.at);
+            at++;
+        } else if (at[1] == '<') {
+            const char *close = strchr(at, '>');
+            token *known = token_named(at + 2, (size_t)(close - at - 2));
+            put(to, known->secret.at, known->secret.len);
+            at = close + 1;
+        } else if (at[1] == 'x') {
+            char digits[3] = {at[2], at[3], 0};
+            char byte = (char)strtoul(digits, NULL, 16);
+            put(to, &byte, 1);
+            at += 4;
+        } else {
+            if (at[1] == 'p') put(to, nonce, sizeof nonce);
+            else put(to, at[1] == 'r' ? "\r" : at[1] == 'n' ? "\n" : at + 1, 1);
+            at += 2;
+        }
+    }
+}
+
+/* The bytes of a word, or of a text in quotes. */
+static text bytes_of(const char *word, size_t len) {
+    text bytes = {0};
+    int quotes = len >= 2 && word[0] == '"';
+    put(&bytes, "", 0);
+    unescape(&bytes, word + quotes, len - 2 * (size_t)quotes);
+    return bytes;
+}
+
+static token *token_at(const char *at, const char *end) {
+    for (size_t i = 0; i < tokens_len; i++) {
+        size_t len = tokens[i].secret.len;
+        if (len <= (size_t)(end - at) && memcmp(at, tokens[i].secret.at, len) == 0) return &tokens[i];
+    }
+    return NULL;
+}
+
+/* Bytes in quotes. */
+static void quote(text *to, const void *bytes, size_t len) {
+    const char *at = bytes, *end = at + len;
+    put(to, "\"", 1);
+    while (at < end) {
+        token *known = token_at(at, end);
+        if (known != NULL) {
+            putf(to, "\\<%s>", known->name.at);
+            at += known->secret.len;
+            continue;
+        }
+        size_t run = 1;
+        while (at + run < end && at[run] == *at) run++;
+        if (run < 32) run = 1;
+        else putf(to, "\\*%zu{", run);
+        if (*at == '\r' || *at == '\n') put(to, *at == '\r' ? "\\r" : "\\n", 2);
+        else if (*at == '"' || *at == '\\') putf(to, "\\%c", *at);
+        else if (*at >= 32 && *at < 127) put(to, at, 1);
+        else putf(to, "\\x%02x", (unsigned char)*at);
+        if (run > 1) put(to, "}", 1);
+        at += run;
+    }
+    put(to, "\"", 1);
+}
+
+static void define(const char *name, size_t name_len, const char *value) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    token *made = &tokens[tokens_len++];
+    memset(made, 0, sizeof *made);
+    put(&made->name, name, name_len);
+    if (value[0] != '{') {
+        made->secret = bytes_of(value, strlen(value));
+        return;
+    }
+    putf(&made->secret, "e30.");
+    for (size_t bit = 0; bit < strlen(value) * 8; bit += 6) {
+        unsigned pair = (unsigned)(unsigned char)value[bit / 8] << 8 | (unsigned char)value[bit / 8 + 1];
+        put(&made->secret, &digits[pair >> (10 - bit % 8) & 63], 1);
+    }
+    putf(&made->secret, ".c2ln");
+}
+
+static void forget_tokens(void) {
+    while (tokens_len > 0) {
+        free(tokens[--tokens_len].name.at);
+        free(tokens[tokens_len].secret.at);
+    }
+}
+
+/* An error of the server's: its number, and its text without the first word, which the number tells. */
+static void server_error(text *to, const char *at, size_t len) {
+    size_t word = 0;
+    putf(to, "%u refused ", (unsigned)respass_error_of_reply(at, len));
+    while (word < len && isupper((unsigned char)at[word])) word++;
+    if (word > 0 && word < len && at[word] == ' ') at += word + 1, len -= word + 1;
+    quote(to, at, len);
+}
+
+/* A reply as every language can tell it from its own values; the node behind it. */
+static const respass_node *value(text *to, const respass_output *output, const respass_node *node) {
+    const char *bytes = (const char *)output->bytes.data + (node->value < output->bytes.len ? node->value : 0);
+    const respass_node *next = node + 1;
+    size_t count = node->count;
+    double number;
+    memcpy(&number, &node->value, sizeof number);
+    switch (node->kind) {
+    case RESPASS_KIND_NULL: putf(to, "null"); break;
+    case RESPASS_KIND_BOOLEAN: putf(to, node->value ? "true" : "false"); break;
+    case RESPASS_KIND_INTEGER: putf(to, "%lld", (long long)node->value); break;
+    case RESPASS_KIND_DOUBLE: putf(to, "%.15g", number); break;
+    case RESPASS_KIND_BIG_NUMBER: put(to, bytes, count); break;
+    case RESPASS_KIND_ERROR: putf(to, "error "); server_error(to, bytes, count); break;
+    case RESPASS_KIND_MAP:
+    case RESPASS_KIND_ARRAY:
+    case RESPASS_KIND_SET:
+    case RESPASS_KIND_PUSH:
+        put(to, node->kind == RESPASS_KIND_MAP ? "{" : "[", 1);
+        for (size_t i = 0; i < count; i++) {
+            if (i > 0) putf(to, ", ");
+            next = value(to, output, next);
+            if (node->kind == RESPASS_KIND_MAP) putf(to, ": "), next = value(to, output, next);
+        }
+        put(to, node->kind == RESPASS_KIND_MAP ? "}" : "]", 1);
+        break;
+    default: quote(to, bytes, count);
+    }
+    return next;
+}
