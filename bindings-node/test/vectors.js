@@ -147,10 +147,7 @@ class Player {
   #act(kind) {
     const core = this.#core;
     const { id } = this.#replies;
-    const end = (command, value) => {
-      this.#end(this.#labels.get(command), value);
-      this.#labels.delete(command);
-    };
+    const end = (command, value) => this.#end(this.#labels.get(command), value);
     switch (kind) {
       case OUTPUT.CONNECT: {
         const { text: host, code: port } = core.detail();

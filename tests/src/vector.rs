@@ -244,7 +244,7 @@ impl Player {
             }
             Output::Replies(batch) => {
                 for (id, reply) in batch.iter() {
-                    let label = self.labels.remove(&id).expect("one outcome of each command");
+                    let label = self.labels.get(&id).cloned().expect("a command that was called");
                     if reply.kind() == Kind::Error {
                         let error = self.texts.server_error(reply.as_bytes());
                         self.outcomes += &format!("    failed {label} {error}\n");
@@ -254,7 +254,7 @@ impl Player {
                 }
             }
             Output::Failed { command, error } => {
-                let label = self.labels.remove(&command).expect("one outcome of each command");
+                let label = self.labels.get(&command).cloned().expect("a command that was called");
                 self.fail(&label, &error);
             }
             Output::Notice(notice) => {
