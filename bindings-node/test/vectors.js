@@ -7,7 +7,7 @@ import { Texts } from './vector-text.js';
 
 const NEWS = { NONE: 0, FETCH: 1, TOKEN: 2, STATE: 3 };
 const seconds = (text) => Math.round(parseFloat(text) * 1e6);
-const given = (word) => (word === undefined || word === '-' ? undefined : Number(word));
+const given = (word) => (!word || word === '-' ? undefined : Number(word));
 
 class Player {
   #core;
@@ -38,7 +38,8 @@ class Player {
         const [, verb, rest] = /^(\w+) ?(.*?)(?: &)?$/.exec(line);
         const [, first, others] = /^(\S*) ?(.*)$/.exec(rest);
         this.#event(verb, rest, first, others);
-        while (!line.endsWith(' &') && this.#obey());
+        if (line.endsWith(' &')) continue;
+        while (this.#obey());
         for (const list of [this.#outcomes, this.#notices, this.#doings]) {
           for (const text of list.splice(0)) played += `    ${text}\n`;
         }
@@ -124,8 +125,9 @@ class Player {
     const lengths = Uint32Array.from(commands.flatMap((command) => [command.length, ...command.map((arg) => arg.length)]));
     const bytes = Buffer.concat(commands.flat());
     const id = this.#core[how](bytes, bytes.length, lengths, lengths.length, ...this.#now);
-    if (id > 0) this.#labels.set(id, label);
-    else this.#end(label, new RespassError(...Object.values(this.#core.detail()), 1));
+    if (id > 0) return this.#labels.set(id, label);
+    const { text, code } = this.#core.detail();
+    return this.#end(label, new RespassError(text, code, 1));
   }
 
   #end(label, value) {

@@ -39,7 +39,9 @@ class Player:
             elif line and not line.startswith("#"):
                 verb, *rest = line.removesuffix(" &").split(" ", 2)
                 EVENTS[verb](self, *rest)
-                while not line.endswith(" &") and self.obey():
+                if line.endswith(" &"):
+                    continue
+                while self.obey():
                     pass
                 for lines in self.lists:
                     yield from ("    " + line for line in lines)

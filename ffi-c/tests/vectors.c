@@ -85,7 +85,7 @@ static int send_piece(void) {
     while (at < end) {
         const char *next = at + 1;
         while (next < end && (*next != '*' || next[-1] != '\n' || next[-2] != '\r')) next++;
-        if (next - at == 36 && memcmp(at, "*2\r\n$4\r\nPING\r\n$16\r\n", 18) == 0) memcpy(nonce, at + 18, 16);
+        if (next - at == 37 && memcmp(at, "*2\r\n$4\r\nPING\r\n$16\r\n", 19) == 0) memcpy(nonce, at + 19, 16);
         putf(&doings, "    send %u ", (unsigned)transmit);
         quote(&doings, at, (size_t)(next - at));
         putf(&doings, "\n");
@@ -305,7 +305,7 @@ static void play(const char *name, text *played) {
             if (*rest != 0) *rest++ = 0;
             event(line, rest);
             while (is_last && obey()) {}
-            for (text *list = &outcomes; list != NULL;
+            for (text *list = is_last ? &outcomes : NULL; list != NULL;
                 list = list == &outcomes ? &notices : list == &notices ? &doings : NULL) {
                 put(played, list->at, list->len);
                 list->len = 0;

@@ -57,7 +57,9 @@ impl Player {
             if let Some(other) = line.strip_prefix("given ") {
                 self.play(root, other);
             } else if !line.is_empty() && !line.starts_with('#') {
-                self.step(line);
+                if !self.step(line) {
+                    continue;
+                }
                 for text in [&mut self.outcomes, &mut self.notices, &mut self.doings] {
                     played += &std::mem::take(text);
                 }
@@ -66,12 +68,13 @@ impl Player {
         played
     }
 
-    /// One event. Outputs are drained, unless the next event belongs to the same turn.
-    pub fn step(&mut self, line: &str) {
+    /// One event. Outputs are drained, unless the next event belongs to the same turn; whether they were.
+    pub fn step(&mut self, line: &str) -> bool {
         let (line, is_last) = line.strip_suffix(" &").map_or((line, true), |line| (line, false));
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         self.event(verb, rest);
         while is_last && self.obey() {}
+        is_last
     }
 
     fn event(&mut self, verb: &str, rest: &str) {
