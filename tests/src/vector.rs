@@ -1,5 +1,6 @@
 //! Plays a conversation vector (`tests/vectors/README.md`): events in, and after each of them what the core does.
 
+use crate::tree;
 use crate::vector_text::Texts;
 use respass::resp::Kind;
 use respass::{
@@ -7,7 +8,7 @@ use respass::{
     Instant, Now, Outcome, Output, Secret, SourceOutput, SubmitError, TokenFailure, TokenSource, UnixTime,
 };
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,32 +50,53 @@ impl Default for Player {
 impl Player {
     /// Plays a file below `root`; its text, with what the core really did.
     pub fn play(&mut self, root: &Path, name: &str) -> String {
-        let path = root.join(format!("{name}.txt"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let mut played = String::new();
-        for line in text.lines().filter(|line| !line.starts_with("    ")) {
+        for line in read(root, name).lines().filter(|line| !line.starts_with("    ")) {
             played += &format!("{line}\n");
             if let Some(other) = line.strip_prefix("given ") {
                 self.play(root, other);
-            } else if !line.is_empty() && !line.starts_with('#') {
-                if !self.step(line) {
+            } else if is_event(line) {
+                self.step(line);
+                if line.ends_with(" &") {
                     continue;
                 }
-                for text in [&mut self.outcomes, &mut self.notices, &mut self.doings] {
-                    played += &std::mem::take(text);
-                }
+                played += &self.take_outcomes();
+                played += &std::mem::take(&mut self.notices);
+                played += &std::mem::take(&mut self.doings);
             }
         }
         played
     }
 
-    /// One event. Outputs are drained, unless the next event belongs to the same turn; whether they were.
-    pub fn step(&mut self, line: &str) -> bool {
+    /// What became of commands since the last call, a line each.
+    pub fn take_outcomes(&mut self) -> String {
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// The connection of a `recv` and the bytes that come.
+    pub fn bytes_of(&self, recv: &str) -> (ConnId, Vec<u8>) {
+        let (conn, text) = recv.strip_prefix("recv ").and_then(|rest| rest.split_once(' ')).expect("a recv");
+        (ConnId::from_u64(conn.parse().expect("a number")), self.texts.bytes(text.trim_end_matches(" &")))
+    }
+
+    /// Bytes come, in a turn of their own.
+    pub fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
+        let client = self.client.as_mut().expect("a client");
+        client.handle_received(conn, bytes, self.now);
+        while self.obey() {}
+    }
+
+    /// Whether the configuration made a client.
+    pub fn has_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// One event. Outputs are drained, unless the next event belongs to the same turn.
+    pub fn step(&mut self, line: &str) {
         let (line, is_last) = line.strip_suffix(" &").map_or((line, true), |line| (line, false));
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         self.event(verb, rest);
         while is_last && self.obey() {}
-        is_last
     }
 
     fn event(&mut self, verb: &str, rest: &str) {
@@ -140,6 +162,35 @@ impl Player {
             _ => panic!("no event of a client that exists: {verb} {rest}"),
         }
     }
+}
+
+/// Every event of a vector, those that it was given first.
+pub fn events(root: &Path, name: &str) -> Vec<String> {
+    let text = read(root, name);
+    let lines = text.lines().filter(|line| !line.starts_with("    ") && is_event(line));
+    let events = lines.flat_map(|line| match line.strip_prefix("given ") {
+        Some(other) => events(root, other),
+        None => vec![line.to_owned()],
+    });
+    events.collect()
+}
+
+fn is_event(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
+}
+
+fn read(root: &Path, name: &str) -> String {
+    let path = root.join(format!("{name}.txt"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+}
+
+/// Every vector's name: its path below `root` without the ending.
+pub fn names(root: &Path) -> Vec<String> {
+    let name =
+        |path: PathBuf| path.strip_prefix(root).expect("below").with_extension("").display().to_string();
+    let names: Vec<String> = tree::files(root, &[".txt"]).into_iter().map(name).collect();
+    assert!(!names.is_empty(), "no vector was found");
+    names
 }
 
 impl Player {

@@ -95,7 +95,8 @@ impl Texts {
         if let Some(nonce) = nonce.and_then(|at| bytes.get(at + 11..at + 27)) {
             self.nonce = nonce.to_vec();
         }
-        let starts = bytes.windows(3).enumerate().filter(|(_, window)| window == b"\r\n*").map(|(at, _)| at + 2);
+        let starts =
+            bytes.windows(3).enumerate().filter(|(_, window)| window == b"\r\n*").map(|(at, _)| at + 2);
         let mut lines = String::new();
         let mut from = 0;
         for to in starts.chain([bytes.len()]) {

@@ -1,20 +1,7 @@
 //! The conversation vectors, played by the core itself. Other languages play the same files: `tests/vectors/run.sh`.
 
 use respass_tests::tree;
-use respass_tests::vector::Player;
-use std::path::{Path, PathBuf};
-
-fn root() -> PathBuf {
-    tree::root().join("tests/vectors")
-}
-
-/// Every vector's name: its path without the ending.
-fn names(root: &Path) -> Vec<String> {
-    let name = |path: PathBuf| path.strip_prefix(root).expect("below").with_extension("").display().to_string();
-    let names: Vec<String> = tree::files(root, &[".txt"]).into_iter().map(name).collect();
-    assert!(!names.is_empty(), "no vector was found");
-    names
-}
+use respass_tests::vector::{Player, names};
 
 /// FNV-1a: enough to compare what two languages saw.
 fn hash(text: &str) -> u32 {
@@ -33,7 +20,7 @@ fn difference(expected: &str, played: &str) -> String {
 /// With `RESPASS_WRITE_VECTORS=1`, what the core does becomes what is expected: read the change before it is kept.
 #[test]
 fn every_vector_says_what_the_core_does() {
-    let (root, mut passed, mut failures) = (root(), 0, Vec::new());
+    let (root, mut passed, mut failures) = (tree::root().join("tests/vectors"), 0, Vec::new());
     for name in names(&root) {
         let path = root.join(format!("{name}.txt"));
         let expected = std::fs::read_to_string(&path).expect("a readable file");

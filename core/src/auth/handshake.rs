@@ -170,8 +170,7 @@ impl Handshake {
             }
             kind => {
                 self.hello_refused = true;
-                self.hello_error =
-                    (kind == Kind::Error).then(|| self.login.refusal(reply.as_bytes()));
+                self.hello_error = (kind == Kind::Error).then(|| self.login.refusal(reply.as_bytes()));
                 None
             }
         }

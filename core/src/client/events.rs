@@ -86,7 +86,8 @@ impl Client {
         if self.node.connection.as_ref().is_some_and(|connection| connection.phase() == Phase::Draining) {
             // A newer one that is here already is presented first, and may do.
             let generation = self.tokens.generation();
-            let used = self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
+            let used =
+                self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
             if used.is_some_and(|used| used >= generation) {
                 self.need_token(generation);
             }
