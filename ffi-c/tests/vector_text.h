@@ -117,11 +117,11 @@ static void quote(text *to, const void *bytes, size_t len) {
     put(to, "\"", 1);
 }
 
-static void define(const char *name, size_t name_len, const char *value) {
+static void define(const char *name, const char *value) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     token *made = &tokens[tokens_len++];
     memset(made, 0, sizeof *made);
-    put(&made->name, name, name_len);
+    put(&made->name, name, strlen(name));
     if (value[0] != '{') {
         made->secret = bytes_of(value, strlen(value));
         return;
@@ -179,4 +179,77 @@ static const respass_node *value(text *to, const respass_output *output, const r
     default: quote(to, bytes, count);
     }
     return next;
+}
+
+/* A line of output that ends in a text. */
+static void say(text *to, respass_slice words, const char *format, ...) {
+    char line[128];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(line, sizeof line, format, values);
+    va_end(values);
+    putf(to, "    %s ", line);
+    quote(to, words.data, words.len);
+    putf(to, "\n");
+}
+
+/* The commands of a `call` or a `multi`, as blocks of bytes and lengths; how many lengths there are. */
+static size_t commands_of(const char *words, text *bytes, uint32_t *lengths) {
+    size_t head = 0, count = 1;
+    put(bytes, "", 0);
+    lengths[0] = 0;
+    for (; *words != 0; words += *words == ' ') {
+        size_t len = strcspn(words, " ");
+        if (len == 1 && *words == '|') {
+            head = count++;
+            lengths[head] = 0;
+        } else {
+            text word = bytes_of(words, len);
+            put(bytes, word.at, word.len);
+            lengths[head]++;
+            lengths[count++] = (uint32_t)word.len;
+            free(word.at);
+        }
+        words += len;
+    }
+    return count;
+}
+
+/* The command that begins at `at`; a nonce in it is remembered. */
+static respass_slice command_at(respass_slice piece, size_t at) {
+    static const char probe[] = "*2\r\n$4\r\nPING\r\n$16\r\n";
+    const char *start = (const char *)piece.data + at;
+    size_t len = 1;
+    while (at + len < piece.len && (start[len] != '*' || memcmp(start + len - 2, "\r\n", 2) != 0)) len++;
+    if (len == sizeof probe - 1 + 18 && memcmp(start, probe, sizeof probe - 1) == 0) {
+        memcpy(nonce, start + sizeof probe - 1, sizeof nonce);
+    }
+    return (respass_slice){piece.data + at, len};
+}
+
+static int64_t micros(const char *seconds) {
+    double us = strtod(seconds, NULL) * 1e6;
+    return (int64_t)(us < 0 ? us - 0.5 : us + 0.5);
+}
+
+static text file_of(const char *root, const char *name) {
+    text path = {0}, content = {0};
+    char block[4096];
+    put(&path, root, strlen(root));
+    put(&path, "/", 1);
+    put(&path, name, strlen(name));
+    put(&path, ".txt", 4);
+    FILE *file = fopen(path.at, "rb");
+    if (file == NULL) perror(path.at), exit(2);
+    for (size_t len; (len = fread(block, 1, sizeof block, file)) > 0;) put(&content, block, len);
+    fclose(file);
+    free(path.at);
+    return content;
+}
+
+/* FNV-1a. */
+static unsigned long hash_of(text played) {
+    uint32_t hash = 0x811c9dc5;
+    for (size_t i = 0; i < played.len; i++) hash = (hash ^ (unsigned char)played.at[i]) * 0x01000193;
+    return hash;
 }

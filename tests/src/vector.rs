@@ -312,7 +312,7 @@ impl Player {
                 self.fail(&label, &error);
             }
             Output::Notice(notice) => {
-                let text = self.texts.quote(&notice.to_string());
+                let text = self.texts.quote(notice.to_string());
                 self.notices += &format!("    notice {} {text}\n", notice.name());
             }
             _ => panic!("an unknown output"),
