@@ -6,4 +6,4 @@ pub mod resp_text;
 pub mod simulator;
 pub mod tree;
 pub mod vector;
-pub mod vector_text;
+pub mod vector_script;

@@ -1,14 +1,13 @@
 //! Plays a conversation vector (`tests/vectors/README.md`): events in, and after each of them what the core does.
 
-use crate::tree;
-use crate::vector_text::Texts;
+use crate::vector_script::{Texts, is_event, micros_of, read};
 use respass::resp::Kind;
 use respass::{
     Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause, FetchedToken,
     Instant, Now, Outcome, Output, Secret, SourceOutput, SubmitError, TokenFailure, TokenSource, UnixTime,
 };
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,11 +85,6 @@ impl Player {
         while self.obey() {}
     }
 
-    /// Whether the configuration made a client.
-    pub fn has_client(&self) -> bool {
-        self.client.is_some()
-    }
-
     /// One event. Outputs are drained, unless the next event belongs to the same turn.
     pub fn step(&mut self, line: &str) {
         let (line, is_last) = line.strip_suffix(" &").map_or((line, true), |line| (line, false));
@@ -162,35 +156,6 @@ impl Player {
             _ => panic!("no event of a client that exists: {verb} {rest}"),
         }
     }
-}
-
-/// Every event of a vector, those that it was given first.
-pub fn events(root: &Path, name: &str) -> Vec<String> {
-    let text = read(root, name);
-    let lines = text.lines().filter(|line| !line.starts_with("    ") && is_event(line));
-    let events = lines.flat_map(|line| match line.strip_prefix("given ") {
-        Some(other) => events(root, other),
-        None => vec![line.to_owned()],
-    });
-    events.collect()
-}
-
-fn is_event(line: &str) -> bool {
-    !line.is_empty() && !line.starts_with('#')
-}
-
-fn read(root: &Path, name: &str) -> String {
-    let path = root.join(format!("{name}.txt"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
-}
-
-/// Every vector's name: its path below `root` without the ending.
-pub fn names(root: &Path) -> Vec<String> {
-    let name =
-        |path: PathBuf| path.strip_prefix(root).expect("below").with_extension("").display().to_string();
-    let names: Vec<String> = tree::files(root, &[".txt"]).into_iter().map(name).collect();
-    assert!(!names.is_empty(), "no vector was found");
-    names
 }
 
 impl Player {
@@ -338,9 +303,4 @@ impl Player {
         self.doings += &self.texts.sent(conn.as_u64(), &bytes);
         true
     }
-}
-
-fn micros_of(seconds: &str) -> i64 {
-    let seconds: f64 = seconds.trim_end_matches('s').parse().unwrap_or_else(|_| panic!("no time: {seconds}"));
-    (seconds * 1e6).round() as i64
 }

@@ -1,7 +1,8 @@
 //! The conversation vectors, played by the core itself. Other languages play the same files: `tests/vectors/run.sh`.
 
 use respass_tests::tree;
-use respass_tests::vector::{Player, names};
+use respass_tests::vector::Player;
+use respass_tests::vector_script::names;
 
 /// FNV-1a: enough to compare what two languages saw.
 fn hash(text: &str) -> u32 {

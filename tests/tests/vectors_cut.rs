@@ -2,7 +2,8 @@
 //! command gets exactly one answer.
 
 use respass_tests::tree;
-use respass_tests::vector::{Player, events, names};
+use respass_tests::vector::Player;
+use respass_tests::vector_script::{events, names};
 use std::path::PathBuf;
 
 fn root() -> PathBuf {

@@ -1,9 +1,11 @@
-//! How vectors write bytes, tokens and values: the same in every language, see `tests/vectors/README.md`.
+//! The format of conversation vectors: the same in every language, see `tests/vectors/README.md`.
 
+use crate::tree;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use respass::ErrorCode;
 use respass::resp::{Kind, Reply};
+use std::path::{Path, PathBuf};
 
 /// Reads and writes texts; knows the tokens and the latest nonce that was sent.
 #[derive(Default)]
@@ -142,4 +144,41 @@ const RUN_MIN: usize = 32;
 fn push<'a>(bytes: &mut Vec<u8>, more: &[u8], rest: &'a str) -> &'a str {
     bytes.extend_from_slice(more);
     rest
+}
+
+/// Every event of a vector, those that it was given first.
+pub fn events(root: &Path, name: &str) -> Vec<String> {
+    let text = read(root, name);
+    let lines = text.lines().filter(|line| !line.starts_with("    ") && is_event(line));
+    let events = lines.flat_map(|line| match line.strip_prefix("given ") {
+        Some(other) => events(root, other),
+        None => vec![line.to_owned()],
+    });
+    events.collect()
+}
+
+/// Whether something happens in this line.
+pub(crate) fn is_event(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
+}
+
+/// A vector as it stands in its file.
+pub(crate) fn read(root: &Path, name: &str) -> String {
+    let path = root.join(format!("{name}.txt"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+}
+
+/// Every vector's name: its path below `root` without the ending.
+pub fn names(root: &Path) -> Vec<String> {
+    let name =
+        |path: PathBuf| path.strip_prefix(root).expect("below").with_extension("").display().to_string();
+    let names: Vec<String> = tree::files(root, &[".txt"]).into_iter().map(name).collect();
+    assert!(!names.is_empty(), "no vector was found");
+    names
+}
+
+/// `5s` in microseconds.
+pub(crate) fn micros_of(seconds: &str) -> i64 {
+    let seconds: f64 = seconds.trim_end_matches('s').parse().unwrap_or_else(|_| panic!("no time: {seconds}"));
+    (seconds * 1e6).round() as i64
 }

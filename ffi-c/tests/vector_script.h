@@ -1,4 +1,4 @@
-/* How vectors write bytes, tokens and values: the same in every language, see tests/vectors/README.md. */
+/* The format of conversation vectors: the same in every language, see tests/vectors/README.md. */
 #include "respass.h"
 #include <ctype.h>
 #include <stdarg.h>
@@ -134,13 +134,6 @@ static void define(const char *name, const char *value) {
     putf(&made->secret, ".c2ln");
 }
 
-static void forget_tokens(void) {
-    while (tokens_len > 0) {
-        free(tokens[--tokens_len].name.at);
-        free(tokens[tokens_len].secret.at);
-    }
-}
-
 /* An error of the server's: its number, and its text without the first word, which the number tells. */
 static void server_error(text *to, const char *at, size_t len) {
     size_t word = 0;
@@ -232,6 +225,24 @@ static int64_t micros(const char *seconds) {
     return (int64_t)(us < 0 ? us - 0.5 : us + 0.5);
 }
 
+/* What `config` says; NULL where it does not. */
+typedef struct { const char *host, *user, *password, *token, *plaintext, *name, *db, *command, *connect; } settings;
+
+static settings settings_of(char *pairs) {
+    settings of = {0};
+    const struct { const char *key; const char **value; } known[] = {{"host=", &of.host}, {"user=", &of.user},
+        {"password=", &of.password}, {"token=", &of.token}, {"plaintext=", &of.plaintext}, {"name=", &of.name},
+        {"db=", &of.db}, {"command=", &of.command}, {"connect=", &of.connect}};
+    of.host = "localhost", of.user = "";
+    for (char *pair = strtok(pairs, " "); pair != NULL; pair = strtok(NULL, " ")) {
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            size_t len = strlen(known[i].key);
+            if (strncmp(pair, known[i].key, len) == 0) *known[i].value = pair + len;
+        }
+    }
+    return of;
+}
+
 static text file_of(const char *root, const char *name) {
     text path = {0}, content = {0};
     char block[4096];
@@ -252,4 +263,88 @@ static unsigned long hash_of(text played) {
     uint32_t hash = 0x811c9dc5;
     for (size_t i = 0; i < played.len; i++) hash = (hash ^ (unsigned char)played.at[i]) * 0x01000193;
     return hash;
+}
+
+/* Commands by the names that the file gives them. */
+static struct { uint64_t id; char label[16]; } calls[64];
+static size_t calls_len;
+#define NO_CALL UINT64_MAX
+
+/* The place for a new command's id. */
+static uint64_t *call_new(const char *label) {
+    snprintf(calls[calls_len].label, sizeof calls->label, "%.15s", label);
+    calls[calls_len].id = NO_CALL;
+    return &calls[calls_len++].id;
+}
+
+static uint64_t id_of(const char *label) {
+    size_t i = 0;
+    while (strcmp(calls[i].label, label) != 0) i++;
+    return calls[i].id;
+}
+
+static const char *label_of(uint64_t id) {
+    size_t i = 0;
+    while (calls[i].id != id) i++;
+    return calls[i].label;
+}
+
+/* What came of an event. */
+static text outcomes, notices, doings;
+
+static void show_replies(const respass_output *output) {
+    for (size_t i = 0; i < output->answers_len; i++) {
+        const respass_node *node = &output->nodes[output->answers[i].node];
+        bool is_error = node->kind == RESPASS_KIND_ERROR;
+        putf(&outcomes, "    %s %s ", is_error ? "failed" : "reply", label_of(output->answers[i].command));
+        if (is_error) server_error(&outcomes, (const char *)output->bytes.data + node->value, node->count);
+        else value(&outcomes, output, node);
+        putf(&outcomes, "\n");
+    }
+}
+
+/* Who drives the core defines these. */
+static void event(char *line);
+static bool obey(void);
+
+static void play(const char *root, const char *name, text *played) {
+    text content = file_of(root, name);
+    for (char *line = content.at, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        if (strncmp(line, "    ", 4) == 0) continue;
+        put(played, line, (size_t)(end - line) + 1);
+        bool is_last = end - line < 2 || memcmp(end - 2, " &", 2) != 0;
+        end[is_last ? 0 : -2] = 0;
+        if (*line == 0 || *line == '#') continue;
+        if (strncmp(line, "given ", 6) == 0) {
+            text silent = {0};
+            play(root, line + 6, &silent);
+            free(silent.at);
+            continue;
+        }
+        event(line);
+        while (is_last && obey()) {}
+        for (int i = 0; is_last && i < 3; i++) {
+            text *list = i == 0 ? &outcomes : i == 1 ? &notices : &doings;
+            put(played, list->at, list->len);
+            list->len = 0;
+        }
+    }
+    free(content.at);
+}
+
+/* Plays a file and tells how it went; whether it passed. */
+static bool passes(const char *root, const char *name) {
+    text played = {0}, expected = file_of(root, name);
+    play(root, name, &played);
+    bool is_same = strcmp(played.at, expected.at) == 0;
+    printf("vector %08lx %s\n", hash_of(played), name);
+    if (!is_same) fprintf(stderr, "%s went like this:\n%s\n", name, played.at);
+    free(played.at);
+    free(expected.at);
+    calls_len = 0;
+    while (tokens_len > 0) {
+        free(tokens[--tokens_len].name.at);
+        free(tokens[tokens_len].secret.at);
+    }
+    return is_same;
 }
