@@ -617,6 +617,9 @@ respass_result respass_config_set_timeout(struct respass_config *config, uint32_
 // Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing.
 void respass_output_clear(struct respass_output *output);
 
+// Which RESPASS_ERROR_… an error reply is, by its first word; 0 where `text` is NULL.
+uint32_t respass_error_of_reply(const char *text, size_t text_len);
+
 // A source that asks nothing until somebody subscribes. `seed` points at 32 bytes from the system's random source.
 respass_result respass_source_new(const uint8_t *seed,
                                   struct respass_now now,

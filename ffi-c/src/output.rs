@@ -3,7 +3,8 @@
 use crate::handle;
 use crate::source::{State, Token};
 use respass_core::resp::Node;
-use respass_core::{Notice as CoreNotice, Output as CoreOutput, ReplyBatch, SourceOutput};
+use respass_core::{ErrorCode, Notice as CoreNotice, Output as CoreOutput, ReplyBatch, SourceOutput};
+use std::ffi::c_char;
 
 /// Bytes that somebody else owns. `data` is never NULL.
 #[repr(C)]
@@ -239,4 +240,10 @@ pub extern "C" fn respass_output_clear(output: Option<&mut Output>) {
         *output = Output::new(OutputKind::None, 0, 0);
         handle::free(Some(Box::new(owned)));
     }
+}
+
+/// Which RESPASS_ERROR_… an error reply is, by its first word; 0 where `text` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_error_of_reply(text: *const c_char, text_len: usize) -> u32 {
+    bytes!(text, text_len).map_or(0, |text| u32::from(ErrorCode::of_reply(text) as u16))
 }
