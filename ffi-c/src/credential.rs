@@ -21,7 +21,7 @@ pub struct Credential {
     _opaque: [u8; 0],
 }
 
-object!(Credential, Login, 9, std::mem::forget);
+object!(Credential, Login, 9);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Login {

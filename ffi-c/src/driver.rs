@@ -1,7 +1,7 @@
 //! Drives a core over a blocking socket, on the caller's thread. It decides nothing: the core says what to do and
 //! until when to wait.
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::credential::{Subscription, Tokens};
 use crate::handle::Failure;
 use crate::reply::{Piece, Replies, Spare};
@@ -27,7 +27,7 @@ const WRITE_LEN: usize = 16 << 10;
 const LOOKS_MAX: usize = 16;
 /// So little is copied: a short reply that is kept must not keep a read's memory.
 const SMALL_LEN: usize = 4 << 10;
-/// After so little silence nothing unasked is looked for: it saves a system call a command.
+/// After less silence nothing unasked is looked for: it saves a system call a command.
 const SILENCE_MIN: Duration = Duration::from_millis(1);
 /// Of notices that nobody asks for, the latest are kept.
 const NOTICES_MAX: usize = 256;
@@ -37,6 +37,9 @@ pub(crate) struct Driver {
     connect_timeout: Duration,
     link: Option<Link>,
     subscription: Option<Subscription>,
+    /// One was asked for: the bell may ring.
+    awaits_token: bool,
+    clock: Clock,
     now: Now,
     received_at: Instant,
     answers: Answers,
@@ -154,7 +157,8 @@ fn outcome(piece: Piece) -> Result<Piece, Failure> {
 
 impl Driver {
     pub(crate) fn new(config: respass_core::Config, tokens: Option<&Arc<Tokens>>) -> Result<Driver, Failure> {
-        let now = clock::now();
+        let mut clock = Clock::new();
+        let now = clock.now();
         let connect_timeout = config.timeouts.connect;
         let core = Client::new(config, clock::seed()?, now)
             .map_err(|error| Failure::new(respass_core::ErrorCode::InvalidConfig as u32, error.text))?;
@@ -163,6 +167,8 @@ impl Driver {
             connect_timeout,
             link: None,
             subscription: tokens.map(Subscription::new).transpose()?,
+            awaits_token: false,
+            clock,
             now,
             received_at: now.monotonic,
             answers: Answers::default(),
@@ -177,7 +183,7 @@ impl Driver {
         &mut self,
         submit: impl FnOnce(&mut Client, Now) -> Result<CommandId, SubmitError>,
     ) -> Result<Piece, Failure> {
-        self.now = clock::now();
+        self.now = self.clock.now();
         self.catch_up();
         let id = submit(&mut self.core, self.now)?;
         let result = loop {
@@ -199,17 +205,20 @@ impl Driver {
         submit: impl FnOnce(&mut Client, Now) -> Result<(CommandId, usize), SubmitError>,
     ) -> Result<(), Failure> {
         let now = if self.due.is_empty() {
-            self.now = clock::now();
+            self.now = self.clock.now();
             self.catch_up();
             self.now
         } else {
-            clock::about_now(self.now)
+            self.clock.about_now()
         };
         let (first, count) = submit(&mut self.core, now)?;
-        self.due.extend((first.as_u64()..).take(count).map(CommandId::from_u64));
+        match count {
+            1 => self.due.push_back(first),
+            _ => self.due.extend((first.as_u64()..).take(count).map(CommandId::from_u64)),
+        }
         self.appended_len += len;
         if self.appended_len >= WRITE_LEN {
-            self.now = clock::now();
+            self.now = self.clock.now();
             self.obey();
         }
         Ok(())
@@ -238,7 +247,7 @@ impl Driver {
         if let Some(found) = look(self) {
             return found;
         }
-        self.now = clock::now();
+        self.now = self.clock.now();
         loop {
             self.turn();
             if let Some(found) = look(self) {
@@ -256,7 +265,7 @@ impl Driver {
 
     /// Waits, and keeps the connection alive and logged in meanwhile.
     pub(crate) fn idle(&mut self, duration: Duration) {
-        self.now = clock::now();
+        self.now = self.clock.now();
         let end = self.now.monotonic + duration;
         self.catch_up();
         while self.now.monotonic < end {
@@ -268,7 +277,7 @@ impl Driver {
 
     /// Ends everything, with a word to the server where it can be had at once.
     pub(crate) fn close(&mut self) {
-        self.now = clock::now();
+        self.now = self.clock.now();
         self.core.close(self.now);
         self.obey();
         self.link = None;
@@ -278,16 +287,18 @@ impl Driver {
         self.notices.pop_front()
     }
 
-    /// In a child of `fork`: closes its copies of the descriptors and leaves everything else to the parent.
+    /// In a child of `fork`: ends without a word to the server, or to other clients of the credential.
     pub(crate) fn forsake(mut self) {
-        self.link = None;
-        std::mem::forget(self);
+        std::mem::forget(self.subscription.take());
     }
 
-    /// What came or became due while nobody called goes before a new command: the connection's end, or bytes that
+    /// After some silence, what came or became due while nobody called goes before a new command: the connection's end, or bytes that
     /// answer nobody.
     fn catch_up(&mut self) {
-        if self.core.is_idle() && self.now.monotonic.since(self.received_at) >= SILENCE_MIN {
+        if self.now.monotonic.since(self.received_at) < SILENCE_MIN {
+            return;
+        }
+        if self.core.is_idle() {
             for _ in 0..LOOKS_MAX {
                 if !self.read(|socket, buffer| socket.read_now(buffer)) {
                     break;
@@ -341,23 +352,26 @@ impl Driver {
 
     /// Waits for bytes, room, a token or a timer, and tells the core.
     fn wait(&mut self, delay_max: Duration) {
-        let delay = self.delay().min(delay_max);
+        let due = self.delay();
+        let timer_at = self.now.monotonic + due;
+        let delay = due.min(delay_max);
         if !delay.is_zero() {
-            let awaits_token = self.subscription.is_some() && !self.core.auth_status().is_ready;
             match &mut self.link {
-                Some(link) if !link.is_full && !awaits_token => {
+                Some(link) if !link.is_full && !self.awaits_token => {
                     self.read(|socket, buffer| socket.read(buffer, delay));
                 }
                 link => {
                     let socket = link.as_ref().map(|link| (&link.socket, link.is_full));
                     let bell = self.subscription.as_ref().map(|subscription| subscription.bell.as_fd());
                     let is_ready = wait(socket, bell, delay);
-                    self.now = clock::now();
+                    self.now = self.clock.now();
                     self.read_if(is_ready);
                 }
             }
         }
-        self.handle_time();
+        if self.now.monotonic >= timer_at || self.subscription.is_some() {
+            self.handle_time();
+        }
     }
 
     fn read_if(&mut self, is_ready: bool) {
@@ -386,7 +400,7 @@ impl Driver {
         }
         let mut buffer = self.core.take_receive_buffer(conn, READ_LEN);
         let progress = read(&mut link.socket, &mut buffer);
-        self.now = clock::now();
+        self.now = self.clock.now();
         self.core.handle_received_in(conn, buffer, self.now);
         match progress {
             Progress::Nothing => return false,
@@ -407,28 +421,28 @@ impl Driver {
     fn handle_time(&mut self) {
         if let Some(subscription) = &self.subscription {
             for news in subscription.news(self.now) {
+                self.awaits_token = false;
                 match news {
                     News::Issued(token) => self.core.handle_token(&token, self.now),
                     News::Failed(failure) => self.core.handle_token_failed(&failure, self.now),
                 }
             }
         }
-        if self.core.poll_timeout(self.now).is_some_and(|wakeup| wakeup.at <= self.now.monotonic) {
-            self.core.handle_timeout(self.now);
-        }
+        self.core.handle_timeout(self.now);
     }
 
     fn need_token(&mut self, newer_than: u64) {
         let Some(subscription) = &self.subscription else { return };
-        if let Some(token) = subscription.request(newer_than, self.now) {
-            self.core.handle_token(&token, self.now);
+        match subscription.request(newer_than, self.now) {
+            Some(token) => self.core.handle_token(&token, self.now),
+            None => self.awaits_token = true,
         }
-        self.now = clock::now();
+        self.now = self.clock.now();
     }
 
     fn connect(&mut self, conn: ConnId, host: &str, port: u16) {
         let socket = Socket::connect(host, port, self.connect_timeout);
-        self.now = clock::now();
+        self.now = self.clock.now();
         match socket {
             Ok(socket) => {
                 self.link = Some(Link { conn, socket, is_full: false });
