@@ -1,11 +1,14 @@
-"""Two programs that write and read for a while as their tokens expire and renew, and a table of how they fare.
+"""Programs in three languages that write and read for a while as their tokens expire and renew, side by side, and a
+table of how they fare.
 
-The programs log in with azure-identity's own ManagedIdentityCredential, against the emulator: a real redis-server
-behind a front that owns tokens and closes every connection whose token has ended.
+They log in with the managed identity of an App Service (Python and Node with Azure's own identity libraries, C by
+asking its endpoint), against the emulator: a real redis-server behind a front that owns tokens and closes every
+connection whose token has ended.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,19 +16,28 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = {"asyncio": "program_asyncio.py", "threads": "program_threads.py"}
 TOKEN_SECONDS = 20
-COLUMNS = ("program", "commands", "errors", "re-authentications", "token seconds left")
+COLUMNS = ("language", "commands", "errors", "re-authentications", "token seconds left")
+
+
+def programs_of(environment: dict[str, str]) -> dict[str, list[str]]:
+    """The command that starts each program, by its language."""
+    # Modules are looked for beside the program: it goes where the package is installed.
+    node = shutil.copy(HERE / "program.mjs", environment["DEMO_NODE"])
+    return {
+        "Python, asyncio": [sys.executable, str(HERE / "program_asyncio.py")],
+        "Python, threads": [sys.executable, str(HERE / "program_threads.py")],
+        "Node": ["node", node],
+        "C": [environment["DEMO_C"]],
+    }
 
 
 class Program:
     """One program under way, and the last line it reported."""
 
-    def __init__(self, name: str, file: str, environment: dict[str, str]):
-        self.name, self.latest, self.refused = name, {}, ""
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / file)], env=environment, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]):
+        self.name, self.latest = name, {}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -112,7 +124,8 @@ def main() -> int:
         f"{facts['profile']} at {facts['host']}:{facts['port']}, tokens of {TOKEN_SECONDS} s, for {seconds:.0f} s"
     )
     try:
-        programs = [Program(name, file, environment) for name, file in PROGRAMS.items()]
+        commands = programs_of(environment)
+        programs = [Program(name, command, environment) for name, command in commands.items()]
         watch(programs)
         complaints = [complaint for program in programs for complaint in program.complaints(seconds)]
     finally:

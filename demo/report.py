@@ -1,4 +1,4 @@
-"""What both programs count and report: one JSON line a second on standard output."""
+"""What the Python programs count and report: one JSON line a second on standard output."""
 
 import json
 import os

@@ -7,6 +7,11 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need redis-server redis-server
 need cc gcc
 need openssl openssl
+need pkg-config pkg-config
+need cmake cmake
+need valgrind valgrind
+# Headers of the event loop that one of the C adapters is for.
+pkg-config --exists libuv 2>/dev/null || missing+=(libuv1-dev)
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then

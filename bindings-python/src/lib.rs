@@ -40,6 +40,7 @@ fn _respass(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(fork::forked, module)?)?;
     module.add_function(wrap_pyfunction!(fork::leak, module)?)?;
     module.add_function(wrap_pyfunction!(exit::exiting, module)?)?;
+    module.add_function(wrap_pyfunction!(clock::stop_clocks, module)?)?;
     let pending = PENDING
         .get_or_try_init(py, || py.import("builtins")?.getattr("object")?.call0().map(Bound::unbind))?;
     module.add("PENDING", pending)?;

@@ -83,6 +83,10 @@ impl Text {
         reply: &Reply<'_>,
         shapes: &[u8],
     ) -> PyResult<Bound<'py, PyAny>> {
+        if reply.kind() == Kind::Null {
+            // A watched key changed: nothing ran.
+            return Ok(py.None().into_bound(py));
+        }
         let list = PyList::empty(py);
         for (index, element) in reply.elements().enumerate() {
             let shape = Shape::of(shapes.get(index).copied().unwrap_or_default());

@@ -7,6 +7,8 @@ use crate::tls::TlsConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod url;
+
 /// How a client reaches its server and who it is there.
 #[derive(Clone, Debug)]
 pub struct Config {

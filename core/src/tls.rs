@@ -112,8 +112,12 @@ fn roots(tls: &TlsConfig) -> Result<RootCertStore, TlsError> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     for pem in &tls.ca_pem {
-        for certificate in certificates(pem, "certificate authority")? {
-            roots.add(certificate).map_err(|error| TlsError(format!("certificate authority: {error}")))?;
+        // A system's bundle may hold an odd one, which is no reason to trust none of the others.
+        let (added, _) = roots.add_parsable_certificates(certificates(pem, "certificate authority")?);
+        if added == 0 {
+            return Err(TlsError(
+                "certificate authority: no certificate of the PEM text can be used".to_owned(),
+            ));
         }
     }
     if roots.is_empty() {

@@ -599,6 +599,12 @@ respass_result respass_config_new(const char *host,
                                   uint16_t port,
                                   struct respass_config **config);
 
+// A configuration from a URL: `redis://` or, with TLS, `rediss://`, then `[[user]:password@]host[:port][/database]`.
+respass_result respass_config_from_url(const char *url,
+                                       size_t url_len,
+                                       struct respass_config **config,
+                                       struct respass_error *error);
+
 // Releases the configuration.
 void respass_config_free(struct respass_config *config);
 
@@ -788,6 +794,9 @@ void respass_credential_free(struct respass_credential *credential);
 respass_result respass_config_set_credential(struct respass_config *config,
                                              const struct respass_credential *credential);
 
+// Which RESPASS_ERROR_CODE_… an error reply is, by its first word; 0 where `text` is NULL.
+uint32_t respass_error_of_reply(const char *text, size_t text_len);
+
 // Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing, and so does
 // a copy of one that was cleared.
 void respass_output_clear(struct respass_output *output);
@@ -961,8 +970,9 @@ static inline respass_slice respass_node_text(const respass_node *node, respass_
  *   `RESPASS_RESULT_HANDLE`. A handle may move between threads; where another call uses it already, a second one
  *   does nothing: `RESPASS_RESULT_BUSY`. A child of `fork` has no use of its parent's handles but to free them:
  *   `RESPASS_RESULT_FORKED`. Freeing a handle that is in use does nothing.
- * - Every function but `_free`, `_close`, `_clear` and `respass_version` returns a `respass_result`. Results go to
- *   out-parameters, which are written on success only; a `respass_error`, where one is asked for, on failure only.
+ * - Every function but `_free`, `_close`, `_clear` and those of plain facts (`respass_version`,
+ *   `respass_error_of_reply`) returns a `respass_result`. Results go to out-parameters, which are written on success
+ *   only; a `respass_error`, where one is asked for, on failure only.
  * - Input bytes are a pointer and a length, borrowed for the call and copied where they are kept. NULL is allowed
  *   with length 0 only.
  * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a

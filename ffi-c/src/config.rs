@@ -2,10 +2,11 @@
 
 use crate::ResultCode;
 use crate::credential::Tokens;
+use crate::error::{ErrorReport, told};
 use crate::handle::{self, Failure, place};
 use crate::input::Timer;
 use crate::output::Slice;
-use respass_core::{Credential, Secret, Timeouts, TlsConfig};
+use respass_core::{Credential, ErrorCode, Secret, Timeouts, TlsConfig};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -39,6 +40,26 @@ pub unsafe extern "C" fn respass_config_new(
         let value = respass_core::Config::new(text!(host, host_len)?, port);
         place.write(handle::insert::<Config>(Box::new(State { core: value, tokens: None })));
     })
+}
+
+/// A configuration from a URL: `redis://` or, with TLS, `rediss://`, then `[[user]:password@]host[:port][/database]`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_from_url(
+    url: *const c_char,
+    url_len: usize,
+    config: Option<&mut MaybeUninit<*mut Config>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
+) -> ResultCode {
+    told(
+        error,
+        handle::make(|| {
+            let place = place(config)?;
+            let value = respass_core::Config::from_url(text!(url, url_len)?)
+                .map_err(|error| Failure::new(ErrorCode::InvalidConfig as ResultCode, error.text))?;
+            place.write(handle::insert::<Config>(Box::new(State { core: value, tokens: None })));
+            Ok(())
+        }),
+    )
 }
 
 /// Releases the configuration.

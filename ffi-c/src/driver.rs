@@ -9,7 +9,8 @@ use crate::socket::{Progress, Socket, wait};
 use crate::source::News;
 use crate::{error, output};
 use respass_core::{
-    Client, CommandError, CommandId, ConnId, DisconnectCause, Notice, Now, Output, ReplyBatch, SubmitError,
+    Client, CommandError, CommandId, ConnId, DisconnectCause, Instant, Notice, Now, Output, ReplyBatch,
+    SubmitError,
 };
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,6 +27,8 @@ const WRITE_LEN: usize = 16 << 10;
 const LOOKS_MAX: usize = 16;
 /// So little is copied: a short reply that is kept must not keep a read's memory.
 const SMALL_LEN: usize = 4 << 10;
+/// After so little silence nothing unasked is looked for: it saves a system call a command.
+const SILENCE_MIN: Duration = Duration::from_millis(1);
 /// Of notices that nobody asks for, the latest are kept.
 const NOTICES_MAX: usize = 256;
 
@@ -35,6 +38,7 @@ pub(crate) struct Driver {
     link: Option<Link>,
     subscription: Option<Subscription>,
     now: Now,
+    received_at: Instant,
     answers: Answers,
     /// Appended commands whose replies were not asked for, in order.
     due: VecDeque<CommandId>,
@@ -160,6 +164,7 @@ impl Driver {
             link: None,
             subscription: tokens.map(Subscription::new).transpose()?,
             now,
+            received_at: now.monotonic,
             answers: Answers::default(),
             due: VecDeque::new(),
             appended_len: 0,
@@ -282,7 +287,7 @@ impl Driver {
     /// What came or became due while nobody called goes before a new command: the connection's end, or bytes that
     /// answer nobody.
     fn catch_up(&mut self) {
-        if self.core.is_idle() {
+        if self.core.is_idle() && self.now.monotonic.since(self.received_at) >= SILENCE_MIN {
             for _ in 0..LOOKS_MAX {
                 if !self.read(|socket, buffer| socket.read_now(buffer)) {
                     break;
@@ -385,7 +390,7 @@ impl Driver {
         self.core.handle_received_in(conn, buffer, self.now);
         match progress {
             Progress::Nothing => return false,
-            Progress::Bytes(_) => {}
+            Progress::Bytes(_) => self.received_at = self.now.monotonic,
             Progress::Closed => self.lose(DisconnectCause::Closed),
             Progress::Broken(text) => self.lose(DisconnectCause::Broken(text)),
         }

@@ -94,6 +94,12 @@ pub(crate) fn told(error: Option<&mut MaybeUninit<ErrorReport>>, result: Result<
     code(result)
 }
 
+/// Which RESPASS_ERROR_CODE_… an error reply is, by its first word; 0 where `text` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_error_of_reply(text: *const c_char, text_len: usize) -> u32 {
+    bytes!(text, text_len).map_or(0, |text| u32::from(ErrorCode::of_reply(text) as u16))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,9 @@
 //!   `RESPASS_RESULT_HANDLE`. A handle may move between threads; where another call uses it already, a second one
 //!   does nothing: `RESPASS_RESULT_BUSY`. A child of `fork` has no use of its parent's handles but to free them:
 //!   `RESPASS_RESULT_FORKED`. Freeing a handle that is in use does nothing.
-//! - Every function but `_free`, `_close`, `_clear` and `respass_version` returns a `respass_result`. Results go to
-//!   out-parameters, which are written on success only; a `respass_error`, where one is asked for, on failure only.
+//! - Every function but `_free`, `_close`, `_clear` and those of plain facts (`respass_version`,
+//!   `respass_error_of_reply`) returns a `respass_result`. Results go to out-parameters, which are written on success
+//!   only; a `respass_error`, where one is asked for, on failure only.
 //! - Input bytes are a pointer and a length, borrowed for the call and copied where they are kept. NULL is allowed
 //!   with length 0 only.
 //! - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a

@@ -6,6 +6,7 @@ use crate::client::*;
 use crate::config::*;
 use crate::core::*;
 use crate::credential::*;
+use crate::error::respass_error_of_reply;
 use crate::handle::{self, Object};
 use crate::input::Now;
 use crate::output::*;
@@ -274,6 +275,7 @@ fn check_clients() -> Vec<(String, String)> {
 fn check_others() -> Vec<(String, String)> {
     let results = [
         ("respass_config_new", from_c!(respass_config_new(TEXT, LEN, 1, None))),
+        ("respass_config_from_url", from_c!(respass_config_from_url(TEXT, LEN, None, out!()))),
         ("respass_source_new", from_c!(respass_source_new(SEED, NOW, None))),
         ("respass_batch_new", respass_batch_new(None)),
         ("respass_credential_password", from_c!(respass_credential_password(TEXT, LEN, TEXT, LEN, None))),
@@ -284,7 +286,9 @@ fn check_others() -> Vec<(String, String)> {
     }
     respass_output_clear(None);
     respass_version();
-    let names = results.into_iter().map(|(name, _)| name).chain(["respass_output_clear", "respass_version"]);
+    assert_eq!(from_c!(respass_error_of_reply(null(), LEN)), 0);
+    let others = ["respass_output_clear", "respass_version", "respass_error_of_reply"];
+    let names = results.into_iter().map(|(name, _)| name).chain(others);
     names.map(|name| (name.to_owned(), String::new())).collect()
 }
 

@@ -5,3 +5,5 @@ pub mod resp_corpus;
 pub mod resp_text;
 pub mod simulator;
 pub mod tree;
+pub mod vector;
+pub mod vector_script;

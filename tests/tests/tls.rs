@@ -305,3 +305,12 @@ fn unreadable_certificates_are_named_when_the_client_is_made() {
         assert!(error.text.contains("certificate authority"), "{error}");
     }
 }
+
+#[test]
+fn one_odd_certificate_in_a_bundle_leaves_the_others_trusted() {
+    let site = site("cache.example.org", -1, 1, BOTH);
+    let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let mut wire = Wire::new(&site, &format!("{odd}{}", site.ca_pem), |_| {});
+    wire.exchange();
+    assert!(wire.heard.contains("HELLO"));
+}

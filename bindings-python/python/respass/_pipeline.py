@@ -8,7 +8,7 @@ from typing import Any, Self
 from ._respass import CommandBuffer
 from ._scripts import AsyncScript, BaseScript, Script
 from ._typed import PipelineCommands
-from .exceptions import RedisError
+from .exceptions import RedisError, WatchError
 
 
 class BasePipeline(PipelineCommands, CommandBuffer):
@@ -51,8 +51,10 @@ class BasePipeline(PipelineCommands, CommandBuffer):
         self._functions.clear()
         self.scripts.clear()
 
-    def _finish(self, results: list[Any], raise_on_error: bool) -> list[Any]:
+    def _finish(self, results: list[Any] | None, raise_on_error: bool) -> list[Any]:
         try:
+            if results is None:
+                raise WatchError("a watched key changed: the transaction did not run")
             for index, function in self._functions.items():
                 if not isinstance(results[index], Exception):
                     results[index] = function(results[index])

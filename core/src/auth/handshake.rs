@@ -45,6 +45,8 @@ pub(crate) struct Handshake {
     /// What the answers to come belong to.
     due: VecDeque<Step>,
     hello_refused: bool,
+    /// The error that HELLO was answered with, where that was no refusal of the login.
+    hello_error: Option<LoginRefusal>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,13 @@ impl Handshake {
             database,
             due: VecDeque::new(),
             hello_refused: false,
+            hello_error: None,
         }
+    }
+
+    /// What the server said to HELLO, if that was an error: where it closes the connection then, this is why.
+    pub(crate) fn hello_error(&self) -> Option<&LoginRefusal> {
+        self.hello_error.as_ref()
     }
 
     /// Appends the first commands; answers how many replies they will have.
@@ -91,6 +99,7 @@ impl Handshake {
 
     /// Appends the commands that log in without HELLO; answers how many replies they will have.
     pub(crate) fn fall_back(&mut self, out: &mut Vec<u8>) -> usize {
+        self.hello_error = None;
         if let Some(secret) = &self.login.secret {
             encode_auth(&self.login.username, secret, out);
             self.due.push_back(Step::Auth);
@@ -159,8 +168,9 @@ impl Handshake {
             Kind::Error if is_about_login(reply.as_bytes()) => {
                 Some(self.refuse(&String::from_utf8_lossy(reply.as_bytes())))
             }
-            _ => {
+            kind => {
                 self.hello_refused = true;
+                self.hello_error = (kind == Kind::Error).then(|| self.login.refusal(reply.as_bytes()));
                 None
             }
         }

@@ -3,7 +3,7 @@
 use super::trouble::code_of;
 use super::{
     Client, CommandError, CommandId, ConnId, Connection, ConnectionToken, Credential, ErrorCode, Event,
-    Handshake, Instant, Login, Notice, Outcome, Output, Patience, Phase, Stage, Trouble, outcome_of,
+    Handshake, Instant, Login, Notice, Outcome, Output, Patience, Phase, Removed, Stage, Trouble, outcome_of,
 };
 use crate::auth::{Diagnosis, LoginRefusal};
 
@@ -84,13 +84,11 @@ impl Client {
     /// Brings everything in line after a fact was taken in.
     pub(super) fn settle(&mut self, now: Instant) {
         if self.node.connection.as_ref().is_some_and(|connection| connection.phase() == Phase::Draining) {
+            // A newer one that is here already is presented first, and may do.
             let generation = self.tokens.generation();
-            if self
-                .node
-                .connection
-                .as_ref()
-                .is_some_and(|connection| connection.latest_generation() >= generation)
-            {
+            let used =
+                self.node.connection.as_ref().and_then(Connection::token).map(|token| token.generation);
+            if used.is_some_and(|used| used >= generation) {
                 self.need_token(generation);
             }
             if self.node.connection.as_ref().is_some_and(Connection::is_drained) {
@@ -313,7 +311,11 @@ impl Client {
             None => (ErrorCode::Timeout, "timed out before it could be sent".to_owned()),
         };
         self.node.queue.remove_overdue(clock, |command, removed| {
-            let error = CommandError { code, outcome: outcome_of(removed), text: text.clone() };
+            let text = match removed {
+                Removed::Untouched => text.clone(),
+                Removed::PartlySealed => "timed out before all of it could be sent".to_owned(),
+            };
+            let error = CommandError { code, outcome: outcome_of(removed), text };
             outputs.push_back(Output::Failed { command, error });
         });
         if let Some(connection) = &mut self.node.connection {

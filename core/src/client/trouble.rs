@@ -14,13 +14,15 @@ pub(crate) struct Trouble {
 }
 
 /// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Connecting,
     /// TCP is connected, TLS is not set up.
     TlsHandshake,
     LoggingIn {
         is_tls: bool,
+        /// The error that the server answered so far.
+        said: Option<String>,
     },
     Ready,
 }
@@ -30,13 +32,16 @@ impl Stage {
         match connection.phase() {
             Phase::Connecting => Stage::Connecting,
             Phase::LoggingIn if !connection.is_verified() => Stage::TlsHandshake,
-            Phase::LoggingIn => Stage::LoggingIn { is_tls: connection.is_tls() },
+            Phase::LoggingIn => Stage::LoggingIn {
+                is_tls: connection.is_tls(),
+                said: connection.login_error().map(|error| error.text.clone()),
+            },
             Phase::Ready | Phase::Draining => Stage::Ready,
         }
     }
 
-    fn is_plaintext_login(self) -> bool {
-        self == Stage::LoggingIn { is_tls: false }
+    fn is_plaintext_login(&self) -> bool {
+        matches!(self, Stage::LoggingIn { is_tls: false, .. })
     }
 }
 
@@ -71,14 +76,16 @@ impl Trouble {
     /// The server closed the connection, as TLS or the socket told.
     pub(super) fn of_orderly_end(stage: Stage) -> Trouble {
         let text = match stage {
-            Stage::Connecting | Stage::Ready => CLOSED_BY_SERVER,
-            Stage::TlsHandshake => CLOSED_IN_TLS,
-            Stage::LoggingIn { is_tls: false } => CLOSED_IN_PLAINTEXT_LOGIN,
-            Stage::LoggingIn { is_tls: true } => {
-                "the server closed the connection before it answered the login"
+            Stage::Connecting | Stage::Ready => CLOSED_BY_SERVER.to_owned(),
+            Stage::TlsHandshake => CLOSED_IN_TLS.to_owned(),
+            // Too many clients, protected mode: one line, and the end.
+            Stage::LoggingIn { said: Some(said), .. } => format!("{CLOSED_BY_SERVER} and said: {said}"),
+            Stage::LoggingIn { is_tls: false, .. } => CLOSED_IN_PLAINTEXT_LOGIN.to_owned(),
+            Stage::LoggingIn { is_tls: true, .. } => {
+                "the server closed the connection before it answered the login".to_owned()
             }
         };
-        Trouble { code: ErrorCode::ConnectionLost, text: text.to_owned() }
+        Trouble { code: ErrorCode::ConnectionLost, text }
     }
 
     /// The socket broke; `text` is the system's.

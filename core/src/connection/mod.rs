@@ -492,6 +492,11 @@ impl Connection {
         }
     }
 
+    /// What the server said to the first words of the login, if that was an error.
+    pub(crate) fn login_error(&self) -> Option<&LoginRefusal> {
+        self.handshake.hello_error().filter(|_| self.phase == Phase::LoggingIn)
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
     }

@@ -319,7 +319,17 @@ static void log_in(respass_config *config) {
     respass_credential_free(credential);
 }
 
+static void read_urls(void) {
+    const char *good = "redis://127.0.0.1:1/2", *bad = "http://127.0.0.1";
+    respass_config *config;
+    OK(respass_config_from_url(good, strlen(good), &config, &error));
+    respass_config_free(config);
+    CHECK(respass_config_from_url(bad, strlen(bad), &config, &error) == RESPASS_ERROR_CODE_INVALID_CONFIG);
+    CHECK(strstr(error.message, "scheme"));
+}
+
 static void stay_away(const respass_config *config) {
+    read_urls();
     CHECK(respass_open(config, &client, &error) == RESPASS_ERROR_CODE_UNREACHABLE);
     CHECK(strstr(error.message, "refused") && error.outcome == RESPASS_OUTCOME_NOT_SENT);
 }

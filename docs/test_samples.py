@@ -1,6 +1,9 @@
-"""The samples of the README and of docs/. Every Python program runs as it stands, but for addresses, names of
-identities and pauses, against the emulator or a plain server; every shell block parses, and those about the emulator
-run."""
+"""The samples of the README and of docs/. Every program runs as it stands, but for addresses, names of identities and
+pauses, against the emulator or a plain server; every shell block parses, and those about the emulator run.
+
+JavaScript and TypeScript run in the project that RESPASS_NODE_PROJECT names, C is built against the prefix that
+RESPASS_C_PREFIX names, and Rust stands word by word in an example of the Rust driver, which its tests run.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +65,10 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-PYTHON = [block for block in BLOCKS if block.language == "python"]
-SHELL = [block for block in BLOCKS if block.language == "sh"]
+PYTHON, SHELL, SCRIPT, C, RUST = (
+    [block for block in BLOCKS if block.language in languages]
+    for languages in (("python",), ("sh",), ("js", "cjs", "ts"), ("c",), ("rust",))
+)
 
 
 @pytest.fixture(scope="session")
@@ -102,17 +107,19 @@ def environment(azure: Emulator, tmp_path: Path, emulator_path: str) -> dict[str
     }
 
 
-def adapted(text: str, azure: Emulator, server: Server) -> str:
+def adapted(block: Block, azure: Emulator, server: Server) -> str:
     """The sample with the addresses that exist here, and with little patience."""
+    language, text = block.language, block.text
     text = text.replace("time.sleep(1)", "time.sleep(0.01)")
     here = f'"{azure.host}", {azure.port}, ssl_ca_certs="{azure.ca}"'
     for address in ('"mycache.westeurope.redis.azure.net", 10000', '"mycache.redis.cache.windows.net", 6380'):
         text = text.replace(address, here)
     text = text.replace(
         "rediss://mycache.westeurope.redis.azure.net:10000",
-        f"rediss://{azure.host}:{azure.port}?ssl_ca_certs={azure.ca}",
+        f"rediss://{azure.host}:{azure.port}" + (f"?ssl_ca_certs={azure.ca}" if language == "python" else ""),
     )
     text = text.replace('"localhost", 6379', f'"localhost", {server.port}')
+    text = text.replace("redis://localhost:6379", f"redis://localhost:{server.port}")
     text = text.replace(CLIENT_ID, azure.facts["client_id"])
     assert not re.search(r"azure\.net|windows\.net|6379", text), "an address that the test does not know"
     return text
@@ -133,7 +140,7 @@ def test_python_samples_run(
 ) -> None:
     is_test = "\ndef test_" in block.text
     path = tmp_path / ("test_sample.py" if is_test else "sample.py")
-    path.write_text(adapted(block.text, azure, server))
+    path.write_text(adapted(block, azure, server))
     before = azure.admin("/stats")["auth_accepted"]
     if is_test:
         assert " passed" in run([sys.executable, "-m", "pytest", "-q", str(path)], tmp_path, environment)
@@ -141,6 +148,52 @@ def test_python_samples_run(
         run([sys.executable, "-c", RUN, str(path), azure.ca], tmp_path, environment)
         uses_tokens = "credential=" in block.text
         assert (azure.admin("/stats")["auth_accepted"] > before) is uses_tokens
+
+
+@pytest.fixture(scope="session")
+def node_project() -> Path:
+    return Path(os.environ["RESPASS_NODE_PROJECT"])
+
+
+@pytest.mark.parametrize("block", SCRIPT, ids=lambda block: block.name)
+def test_javascript_and_typescript_samples_run(
+    block: Block, azure: Emulator, server: Server, node_project: Path, environment: dict[str, str]
+) -> None:
+    # Modules are looked for beside the program.
+    name = f"sample-{block.page.stem}-{block.line}"
+    path = node_project / f"{name}.{ {'js': 'mjs', 'cjs': 'cjs', 'ts': 'mts'}[block.language] }"
+    path.write_text(adapted(block, azure, server))
+    before = azure.admin("/stats")["auth_accepted"]
+    if block.language == "ts":
+        tsc = ["npx", "tsc", "--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"]
+        run([*tsc, "--lib", "es2022,esnext.disposable,dom", str(path)], node_project, environment)
+    program = f"{name}.{'cjs' if block.language == 'cjs' else 'mjs'}"
+    run(["node", program], node_project, environment | {"NODE_EXTRA_CA_CERTS": azure.ca})
+    assert (azure.admin("/stats")["auth_accepted"] > before) is ("credential" in block.text)
+
+
+@pytest.mark.parametrize("block", C, ids=lambda block: block.name)
+def test_c_samples_build_and_run(
+    block: Block, azure: Emulator, server: Server, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    prefix = Path(os.environ["RESPASS_C_PREFIX"])
+    environment |= {
+        "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig"),
+        "LD_LIBRARY_PATH": str(prefix / "lib"),
+        "SSL_CERT_FILE": azure.ca,
+    }
+    (tmp_path / "sample.c").write_text(adapted(block, azure, server))
+    build = "cc -std=c99 -Wall -Wextra -Werror -o sample sample.c $(pkg-config --cflags --libs respass)"
+    run(["sh", "-c", build], tmp_path, environment)
+    before = azure.admin("/stats")["auth_accepted"]
+    run(["./sample"], tmp_path, environment)
+    assert (azure.admin("/stats")["auth_accepted"] > before) is ("credential" in block.text)
+
+
+@pytest.mark.parametrize("block", RUST, ids=lambda block: block.name)
+def test_rust_samples_are_parts_of_examples(block: Block) -> None:
+    examples = REPOSITORY / "bindings-rust" / "examples"
+    assert any(block.text in path.read_text() for path in examples.rglob("*.rs")), "no example holds it"
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
@@ -191,5 +244,6 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_the_search_for_samples_finds_them() -> None:
-    assert len(PYTHON) >= 15 and len(SHELL) >= 10
-    assert {block.language for block in BLOCKS} <= {"python", "sh", "yaml"}, "a block that no test looks at"
+    assert len(PYTHON) >= 15 and len(SHELL) >= 10 and SCRIPT and C and RUST
+    looked_at = {"python", "sh", "js", "cjs", "ts", "c", "rust", "yaml"}
+    assert {block.language for block in BLOCKS} <= looked_at, "a block that no test looks at"
