@@ -54,7 +54,8 @@ typedef struct respass_driver_reply {
 typedef void respass_reply_fn(respass_driver *driver, const respass_driver_reply *reply, void *data);
 
 /* What a driver tells its program. All but `on_token_needed` may be NULL where nobody wants to know, and that
- * too where the configuration has no token login. */
+ * too where the configuration has no token login. (Tokens by respass_config_set_credential are for blocking
+ * clients.) */
 typedef struct respass_driver_events {
     void *data; /* handed to each of them */
     /* A token is asked for. May not wait: answer the request here, or later, from any thread, with

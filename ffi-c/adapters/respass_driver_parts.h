@@ -47,7 +47,7 @@ struct respass_driver {
     respass_driver_events events;
     respass_bell *bell;
     respass_now now;       /* of this turn */
-    respass_result broken; /* a bug in respass, which ends everything */
+    respass_result broken; /* the core does nothing any more: a bug in respass, or a fork */
     bool is_due;           /* something was submitted or cancelled since the last turn */
     bool is_in_turn, is_closing, is_ended;
 

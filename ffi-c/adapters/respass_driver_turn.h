@@ -97,13 +97,24 @@ static inline void respass_priv_flush(respass_driver *driver) {
     queue->bytes_len = queue->lengths_len = 0;
 }
 
-/* Everybody who waits hears of a bug in respass. */
+static inline respass_slice respass_priv_why_broken(const respass_driver *driver) {
+    static const char forked[] = "the process forked; a child opens drivers of its own";
+    static const char bug[] = "respass met a bug of its own; this driver can only be closed";
+    const char *why = driver->broken == RESPASS_RESULT_FORKED ? forked : bug;
+    respass_slice text;
+    text.data = (const uint8_t *)why;
+    text.len = strlen(why);
+    return text;
+}
+
+/* Everybody who waits hears why the core does nothing any more. */
 static inline void respass_priv_fail_all(respass_driver *driver) {
-    static const char bug[] = "respass met a bug of its own; the driver can only be closed";
-    respass_slice text = {(const uint8_t *)bug, sizeof bug - 1};
+    respass_slice text = respass_priv_why_broken(driver);
+    uint32_t outcome =
+        driver->broken == RESPASS_RESULT_FORKED ? RESPASS_OUTCOME_NOT_SENT : RESPASS_OUTCOME_INDETERMINATE;
     respass_priv_forget_connection(driver);
     for (uint64_t id = driver->oldest, end = driver->next; id < end; id++)
-        respass_priv_deliver_failure(driver, id, driver->broken, RESPASS_OUTCOME_INDETERMINATE, text);
+        respass_priv_deliver_failure(driver, id, driver->broken, outcome, text);
 }
 
 static inline void respass_priv_end(respass_driver *driver) {

@@ -59,6 +59,12 @@ fn callbacks_may_submit_and_close_and_a_close_answers_all_that_wait() {
 }
 
 #[test]
+fn a_child_of_fork_is_turned_away_and_its_parent_goes_on() {
+    let (_server, port) = start_server();
+    run(Command::new(drivers()).args(["poll", "fork", "127.0.0.1", &port.to_string()]));
+}
+
+#[test]
 fn a_server_that_nobody_can_reach_is_named() {
     let port = free_port().to_string();
     std::thread::scope(|scope| {

@@ -71,3 +71,28 @@ fn drivers() {
         run(valgrind_tls(&drivers, emulator).args([name, "tokens"]).args(place));
     }
 }
+
+/// Every conversation of the vectors in one process.
+#[test]
+#[ignore = "takes a minute, for which `make valgrind` has time"]
+fn conversations() {
+    let folder = native::root().join("../tests/vectors");
+    let vectors = program("tests/vectors.c");
+    let names = vector_names(&folder, &folder);
+    assert!(names.len() > 100, "{names:?}");
+    run(valgrind(&vectors).arg(&folder).args(&names));
+}
+
+/// The names of all vectors below a folder, as seen from `root`.
+fn vector_names(folder: &Path, root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            names.extend(vector_names(&path, root));
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            names.push(path.with_extension("").strip_prefix(root).expect("below").display().to_string());
+        }
+    }
+    names
+}

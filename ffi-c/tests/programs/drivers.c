@@ -7,6 +7,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <respass_poll.h>
 #include <respass_uv.h>
+#include <sys/wait.h>
 
 #include "check.h"
 
@@ -297,6 +298,26 @@ static void test_early_close(void) {
     }
 }
 
+/* A child of fork gets an answer, and leaves its parent's connection alone. */
+static void test_fork(void) {
+    int status;
+    pid_t child;
+    CMD("PING");
+    child = fork();
+    if (child == 0) {
+        OK(RESPASS_SUBMIT(app.driver, on_reply, NULL, "PING"));
+        respass_poll_turn(app.driver, 0);
+        CHECK(latest.error == RESPASS_RESULT_FORKED && latest.outcome == RESPASS_OUTCOME_NOT_SENT);
+        CHECK(RESPASS_SUBMIT(app.driver, on_reply, NULL, "PING") == RESPASS_RESULT_FORKED);
+        respass_driver_close(app.driver);
+        CHECK(!app.is_alive);
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    CMD("PING");
+    CHECK(latest.error == 0);
+}
+
 /* --- Servers that come and go --------------------------------------------------------------------------------- */
 
 static void test_nobody(void) {
@@ -413,6 +434,7 @@ int main(int argc, char **argv) {
         {"callbacks", test_callbacks},
         {"close", test_close},
         {"early-close", test_early_close},
+        {"fork", test_fork}, /* over poll only: a libuv loop has rules of its own for children */
         {"nobody", test_nobody},
         {"unknown-host", test_unknown_host},
         {"restart", test_restart},
