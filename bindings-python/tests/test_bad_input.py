@@ -319,6 +319,21 @@ def test_a_surplus_reply_is_given_to_nobody(outcomes: Commands) -> None:
     assert found == [b"word-0", b"word-1", b"word-2"]
 
 
+def test_a_transaction_that_did_not_run_for_a_watched_key_says_so() -> None:
+    def odd(command: list[bytes]) -> bytes | None:
+        return {b"MULTI": b"+OK\r\n", b"INCR": b"+QUEUED\r\n", b"EXEC": b"_\r\n"}.get(command[0])
+
+    async def execute(port: int) -> None:
+        async with respass.asyncio.Redis("127.0.0.1", port) as r:
+            await r.pipeline().incr("n").execute()
+
+    with hostile(*[lambda sock: obey(sock, odd)] * 2) as port:
+        with respass.Redis("127.0.0.1", port) as r, pytest.raises(respass.WatchError, match="did not run"):
+            r.pipeline().incr("n").execute()
+        with pytest.raises(respass.WatchError, match="did not run"):
+            asyncio.run(execute(port))
+
+
 def test_bytes_that_nobody_asked_for_are_no_reply(outcomes: Commands) -> None:
     """They come while nothing is awaited; the next command must not take them for its own."""
 
