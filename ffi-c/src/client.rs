@@ -119,7 +119,9 @@ pub unsafe extern "C" fn respass_append(
         handle::change(client, |client| {
             arguments!(argc, argv, argv_len, |arguments| {
                 let len = arguments.iter().map(|argument| argument.len()).sum();
-                client.driver.append(len, |core, now| Ok((core.submit(Command::new(arguments), now)?, 1)))
+                client
+                    .driver
+                    .append(len, argc, |core, now| Ok((core.submit(Command::new(arguments), now)?, 1)))
             })
         }),
     )
@@ -136,7 +138,7 @@ pub extern "C" fn respass_append_batch(
         error,
         handle::change(client, |client| {
             handle::look(batch, |Commands { bytes, lengths, count }| {
-                client.driver.append(bytes.len(), |core, now| {
+                client.driver.append(bytes.len(), lengths.len(), |core, now| {
                     Ok((core.submit_batch(bytes, lengths, now)?.first, *count))
                 })
             })

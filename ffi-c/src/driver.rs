@@ -20,8 +20,12 @@ use std::time::Duration;
 
 /// One read, at least.
 const READ_LEN: usize = 64 << 10;
-/// Appended commands begin to leave when there is about so much of them: the server works while the rest is given.
-const WRITE_LEN: usize = 16 << 10;
+/// Appended commands begin to leave when there is about so much of them, the next ones at twice as much and so on: the
+/// server works while the rest is given, and few writes are made.
+const WRITE_LEN_MIN: usize = 2 << 10;
+const WRITE_LEN_MAX: usize = 64 << 10;
+/// What an argument takes beside its bytes.
+const ARGUMENT_OVERHEAD: usize = 8;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
@@ -47,6 +51,7 @@ pub(crate) struct Driver {
     due: VecDeque<CommandId>,
     /// About how much was appended since the last write.
     appended_len: usize,
+    write_len: usize,
     notices: VecDeque<Notice>,
 }
 
@@ -174,6 +179,7 @@ impl Driver {
             answers: Answers::default(),
             due: VecDeque::new(),
             appended_len: 0,
+            write_len: WRITE_LEN_MIN,
             notices: VecDeque::new(),
         })
     }
@@ -202,9 +208,11 @@ impl Driver {
     pub(crate) fn append(
         &mut self,
         len: usize,
+        arguments: usize,
         submit: impl FnOnce(&mut Client, Now) -> Result<(CommandId, usize), SubmitError>,
     ) -> Result<(), Failure> {
         let now = if self.due.is_empty() {
+            self.write_len = WRITE_LEN_MIN;
             self.now = self.clock.now();
             self.catch_up();
             self.now
@@ -216,8 +224,9 @@ impl Driver {
             1 => self.due.push_back(first),
             _ => self.due.extend((first.as_u64()..).take(count).map(CommandId::from_u64)),
         }
-        self.appended_len += len;
-        if self.appended_len >= WRITE_LEN {
+        self.appended_len += len + ARGUMENT_OVERHEAD * arguments;
+        if self.appended_len >= self.write_len {
+            self.write_len = (2 * self.write_len).min(WRITE_LEN_MAX);
             self.now = self.clock.now();
             self.obey();
         }
