@@ -6,16 +6,16 @@ use serde_json::Value;
 
 /// Where and how to ask.
 #[derive(Clone)]
-pub struct AppService {
+pub(crate) struct AppService {
     /// `host:port`
-    pub authority: String,
+    pub(crate) authority: String,
     path: String,
     header: String,
 }
 
 impl AppService {
     /// From the variables that the platform sets.
-    pub fn from_env() -> AppService {
+    pub(crate) fn from_env() -> AppService {
         let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
         let endpoint = variable("IDENTITY_ENDPOINT");
         let (authority, path) = endpoint
@@ -26,7 +26,7 @@ impl AppService {
     }
 
     /// Asks over a connected socket.
-    pub async fn token<S>(&self, mut stream: S) -> Result<FetchedToken, TokenFailure>
+    pub(crate) async fn token<S>(&self, mut stream: S) -> Result<FetchedToken, TokenFailure>
     where
         S: AsyncReadExt + AsyncWriteExt + Unpin,
     {

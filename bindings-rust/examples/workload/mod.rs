@@ -6,7 +6,7 @@ use respass_futures::{Config, NoticeKind};
 use std::time::{Duration, Instant};
 
 /// From `REDIS_HOST`, `REDIS_PORT` and `REDIS_CA` (a PEM file).
-pub fn config_from_env() -> Config {
+pub(crate) fn config_from_env() -> Config {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let mut config = Config::new(variable("REDIS_HOST"), variable("REDIS_PORT").parse().expect("a port"));
     let ca = std::fs::read(variable("REDIS_CA")).expect("REDIS_CA names a readable file");
@@ -15,13 +15,13 @@ pub fn config_from_env() -> Config {
 }
 
 /// How long to run: `SECONDS`, 10 by default.
-pub fn duration_from_env() -> Duration {
+pub(crate) fn duration_from_env() -> Duration {
     let seconds = std::env::var("SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10.0);
     Duration::from_secs_f64(seconds)
 }
 
 /// Counts in Redis until the time is over, tells what happens to the login, and closes.
-pub async fn run(redis: Redis, time: Duration) -> Result<(), Error> {
+pub(crate) async fn run(redis: Redis, time: Duration) -> Result<(), Error> {
     let mut notices = redis.notices();
     let tell = async {
         let mut reauthentications = 0;
@@ -31,7 +31,7 @@ pub async fn run(redis: Redis, time: Duration) -> Result<(), Error> {
                 println!("{notice}");
             }
         }
-        Ok(reauthentications)
+        Ok::<_, Error>(reauthentications)
     };
     let count = async {
         let end = Instant::now() + time;
