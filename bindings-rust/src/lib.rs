@@ -25,7 +25,7 @@ pub use redis::{CommandFuture, Redis};
 pub use reply::{FromReply, Reply};
 pub use respass::resp::{Kind, Reply as Value};
 pub use respass::{
-    Config, Credential, ErrorCode, FetchedToken, Limits, Notice, NoticeKind, Outcome, Secret, Severity, Timeouts,
-    TlsConfig, TokenFailure, TokenState, UnixTime,
+    Config, Credential, ErrorCode, FetchedToken, Limits, Notice, NoticeKind, Outcome, Secret, Severity,
+    Timeouts, TlsConfig, TokenFailure, TokenState, UnixTime,
 };
 pub use tokens::Tokens;

@@ -34,7 +34,15 @@ enum Socket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(crate) fn new(conn: ConnId, connecting: Connecting<S>) -> Link<S> {
         let socket = Socket::Connecting(connecting);
-        Link { conn, socket, unsent: Vec::new(), written: 0, wants_write: false, needs_flush: false, is_dry: false }
+        Link {
+            conn,
+            socket,
+            unsent: Vec::new(),
+            written: 0,
+            wants_write: false,
+            needs_flush: false,
+            is_dry: false,
+        }
     }
 
     pub(crate) fn conn(&self) -> ConnId {
@@ -122,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             Poll::Ready(Ok(0)) => self.lose(DisconnectCause::Closed, shared, buffers),
             Poll::Ready(Ok(len)) => {
                 let bytes = received.get(..len).unwrap_or_default();
-                shared.run(buffers, |client, now| client.handle_received(self.conn, bytes, now));
+                shared.receive(buffers, self.conn, bytes);
             }
         }
         true
@@ -160,12 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Takes what the core has to write. It counts as transmitted, for the buffer is the socket's from now on.
     fn refill(&mut self, shared: &Shared, buffers: &mut TurnBuffers) {
         let Link { conn, unsent, wants_write, .. } = self;
-        unsent.clear();
         self.written = 0;
         shared.run(buffers, |client, now| {
-            let bytes = client.transmit(*conn, now);
-            unsent.extend_from_slice(bytes);
-            client.handle_transmitted(*conn, unsent.len(), now);
+            *unsent = client.exchange_transmit(*conn, std::mem::take(unsent), now);
             *wants_write = client.has_transmit();
         });
     }

@@ -1,6 +1,7 @@
 //! Notices for whoever listens.
 
 use crate::shared::Shared;
+use crate::waiters::Exchange;
 use futures_lite::Stream;
 use respass::Notice;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,13 +32,17 @@ impl Stream for Notices {
     type Item = Notice;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Notice>> {
-        self.shared.lock().listeners.poll(self.listener, context.waker())
+        let mut old = None;
+        let wakers = Exchange { new: context.waker(), old: &mut old };
+        self.shared.lock().listeners.poll(self.listener, wakers)
     }
 }
 
 impl Drop for Notices {
     fn drop(&mut self) {
-        self.shared.lock().listeners.remove(self.listener);
+        let listener = self.shared.lock().listeners.remove(self.listener);
+        // Only now: its waker may call anything.
+        drop(listener);
     }
 }
 
@@ -68,8 +73,8 @@ impl Listeners {
         self.latest
     }
 
-    fn remove(&mut self, id: u64) {
-        self.listeners.remove(&id);
+    fn remove(&mut self, id: u64) -> Option<Listener> {
+        self.listeners.remove(&id)
     }
 
     pub(crate) fn tell(&mut self, notice: &Notice, wakers: &mut Vec<Waker>) {
@@ -88,13 +93,13 @@ impl Listeners {
         wakers.extend(self.listeners.values_mut().filter_map(|listener| listener.waker.take()));
     }
 
-    fn poll(&mut self, id: u64, waker: &Waker) -> Poll<Option<Notice>> {
+    fn poll(&mut self, id: u64, wakers: Exchange<'_>) -> Poll<Option<Notice>> {
         let Some(listener) = self.listeners.get_mut(&id) else { return Poll::Ready(None) };
         match listener.notices.pop_front() {
             Some(notice) => Poll::Ready(Some(notice)),
             None if self.has_ended => Poll::Ready(None),
             None => {
-                listener.waker = Some(waker.clone());
+                wakers.put(&mut listener.waker);
                 Poll::Pending
             }
         }

@@ -1,6 +1,7 @@
 //! Several commands at once: as a pipeline, or as a transaction.
 
 use crate::redis::Pending;
+use crate::waiters::Waiters;
 use crate::{Error, Redis, Reply};
 use respass::CommandIds;
 use respass::resp::Kind;
@@ -52,7 +53,8 @@ impl Pipeline {
         } else {
             redis.shared().submit(|client, now| client.submit_batch(bytes, lengths, now))
         };
-        let future = PipelineFuture { pending: Pending::new(redis, slot), is_transaction: self.is_transaction };
+        let future =
+            PipelineFuture { pending: Pending::new(redis, slot), is_transaction: self.is_transaction };
         self.bytes.clear();
         self.lengths.clear();
         self.is_too_long = false;
@@ -83,13 +85,10 @@ impl Future for PipelineFuture {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.is_transaction {
-            let polled = self.pending.poll(|waiters, slot| waiters.poll_one(slot, context.waker()));
-            return polled.map(|answer| answer.and_then(Reply::or_error).and_then(results_of_exec));
+            let polled = self.pending.poll(context, Waiters::poll_one);
+            return polled.map(|answer| answer.and_then(results_of_exec));
         }
-        self.pending.poll(|waiters, slot| {
-            let answers = waiters.poll_many(slot, context.waker());
-            answers.map(|answers| Ok(answers.into_iter().map(|answer| answer.and_then(Reply::or_error)).collect()))
-        })
+        self.pending.poll(context, |waiters, slot, wakers| waiters.poll_many(slot, wakers).map(Ok))
     }
 }
 

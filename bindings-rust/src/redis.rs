@@ -3,7 +3,7 @@
 use crate::driver::Driver;
 use crate::pipeline::Pipeline;
 use crate::shared::Shared;
-use crate::waiters::SlotId;
+use crate::waiters::{Exchange, SlotId, Waiters};
 use crate::{AuthStatus, Connector, Error, Notices, Reply, Tokens, clock};
 use respass::{Client, Command, CommandIds, Config, Credential, Outcome};
 use std::fmt;
@@ -122,9 +122,8 @@ impl Redis {
         let slot = with_slices(arguments, |slices| {
             let command = Command::new(slices);
             let command = timeout.map_or(command, |timeout| command.timeout(timeout));
-            self.shared().submit(|client, now| {
-                client.submit(command, now).map(|first| CommandIds { first, count: 1 })
-            })
+            self.shared()
+                .submit(|client, now| client.submit(command, now).map(|first| CommandIds { first, count: 1 }))
         });
         CommandFuture { pending: Pending::new(self, slot) }
     }
@@ -169,11 +168,14 @@ impl Pending {
     /// Looks whether there is an answer, until there was one.
     pub(crate) fn poll<T>(
         &mut self,
-        poll: impl FnOnce(&mut crate::waiters::Waiters, SlotId) -> Poll<Result<T, Error>>,
+        context: &Context<'_>,
+        poll: impl FnOnce(&mut Waiters, SlotId, Exchange<'_>) -> Poll<Result<T, Error>>,
     ) -> Poll<Result<T, Error>> {
-        let polled = match std::mem::replace(&mut self.slot, Submitted::Done) {
+        match std::mem::replace(&mut self.slot, Submitted::Done) {
             Submitted::Open(slot) => {
-                let polled = poll(&mut self.redis.shared().lock().waiters, slot);
+                let mut old = None;
+                let wakers = Exchange { new: context.waker(), old: &mut old };
+                let polled = poll(&mut self.redis.shared().lock().waiters, slot, wakers);
                 if polled.is_pending() {
                     self.slot = Submitted::Open(slot);
                 }
@@ -181,8 +183,7 @@ impl Pending {
             }
             Submitted::Refused(error) => Poll::Ready(Err(error)),
             Submitted::Done => panic!("polled after it was ready"),
-        };
-        polled
+        }
     }
 }
 
@@ -204,7 +205,6 @@ impl Future for CommandFuture {
     type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Reply, Error>> {
-        let polled = self.pending.poll(|waiters, slot| waiters.poll_one(slot, context.waker()));
-        polled.map(|answer| answer.and_then(Reply::or_error))
+        self.pending.poll(context, Waiters::poll_one)
     }
 }

@@ -25,7 +25,7 @@ impl Reply {
     /// The reply that begins at `node` of the batch.
     pub(crate) fn new(batch: &Arc<ReplyBatch>, node: usize) -> Reply {
         let reply = Reply { batch: Arc::clone(batch), node };
-        if batch.bytes.capacity() > SHARED_LEN_MAX && reply.value().bytes_len() < batch.bytes.capacity() / 2 {
+        if batch.bytes.capacity() > SHARED_LEN_MAX && reply.value().bytes_len() < batch.bytes.len() / 2 {
             let (nodes, bytes) = reply.value().to_tape();
             let batch = Arc::new(ReplyBatch { bytes, nodes, answers: Vec::new() });
             return Reply { batch, node: 0 };
@@ -114,7 +114,10 @@ impl FromReply for String {
 
 impl FromReply for i64 {
     fn from_reply(value: Value<'_>) -> Result<i64, Error> {
-        value.as_integer().or_else(|| parse(value)).ok_or_else(|| Error::unexpected("an integer of 64 bits", value))
+        value
+            .as_integer()
+            .or_else(|| parse(value))
+            .ok_or_else(|| Error::unexpected("an integer of 64 bits", value))
     }
 }
 
@@ -216,4 +219,85 @@ fn parse<T: str::FromStr>(value: Value<'_>) -> Option<T> {
 mod tests {
     use super::*;
     use respass::resp::{DecodeLimits, Decoder};
+
+    /// What a connection would deliver for these bytes: a batch, and where its replies begin.
+    fn batch_of(bytes: &[u8]) -> (Arc<ReplyBatch>, Vec<usize>) {
+        let mut decoder = Decoder::new(DecodeLimits::default());
+        decoder.receive(bytes);
+        let mut starts = Vec::new();
+        while let Some(frame) = decoder.next_frame().expect("RESP") {
+            starts.push(frame.node);
+        }
+        let (bytes, nodes) = decoder.take((Vec::new(), Vec::new()));
+        (Arc::new(ReplyBatch { bytes, nodes, answers: Vec::new() }), starts)
+    }
+
+    fn reply(bytes: &[u8]) -> Reply {
+        let (batch, starts) = batch_of(bytes);
+        Reply::new(&batch, starts[0])
+    }
+
+    #[test]
+    fn numbers_are_read_from_every_form_a_server_has_for_them() {
+        assert_eq!(reply(b":-7\r\n").to::<i64>(), Ok(-7));
+        assert_eq!(reply(b"$2\r\n-7\r\n").to::<i64>(), Ok(-7));
+        assert!(reply(b":-7\r\n").to::<u64>().is_err());
+        assert_eq!(reply(b",1.5\r\n").to::<f64>(), Ok(1.5));
+        assert_eq!(reply(b"$3\r\n1.5\r\n").to::<f64>(), Ok(1.5));
+        assert_eq!(reply(b":3\r\n").to::<f64>(), Ok(3.0));
+        assert_eq!(reply(b"$4\r\n-inf\r\n").to::<f64>(), Ok(f64::NEG_INFINITY));
+        assert_eq!(reply(b"#t\r\n").to::<bool>(), Ok(true));
+        assert_eq!(reply(b":0\r\n").to::<bool>(), Ok(false));
+        assert!(reply(b":2\r\n").to::<bool>().is_err());
+    }
+
+    #[test]
+    fn text_is_read_from_strings_of_all_kinds_and_from_nothing_else() {
+        assert_eq!(reply(b"+OK\r\n").to::<String>().as_deref(), Ok("OK"));
+        assert_eq!(reply(b"=6\r\ntxt:ab\r\n").to::<String>().as_deref(), Ok("ab"));
+        assert!(reply(b"$2\r\n\xff\xfe\r\n").to::<String>().is_err());
+        assert_eq!(reply(b"$2\r\n\xff\xfe\r\n").to::<Vec<u8>>().as_deref(), Ok(&b"\xff\xfe"[..]));
+        assert!(reply(b":1\r\n").to::<String>().is_err());
+        assert_eq!(reply(b"$-1\r\n").to::<Option<String>>(), Ok(None));
+        assert!(reply(b"$-1\r\n").to::<String>().is_err());
+    }
+
+    #[test]
+    fn maps_are_read_from_both_versions_of_the_protocol() {
+        let map = HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        assert_eq!(reply(b"%2\r\n+a\r\n:1\r\n+b\r\n:2\r\n").to::<HashMap<String, i64>>(), Ok(map.clone()));
+        assert_eq!(HashMap::try_from(reply(b"*4\r\n+a\r\n:1\r\n+b\r\n:2\r\n")), Ok(map));
+        assert!(reply(b"*3\r\n+a\r\n:1\r\n+b\r\n").to::<HashMap<String, i64>>().is_err());
+    }
+
+    #[test]
+    fn an_error_inside_a_reply_is_the_server_s_own() {
+        let error = reply(b"*2\r\n:1\r\n-WRONGTYPE no\r\n").to::<Vec<i64>>().unwrap_err();
+        assert_eq!((error.code(), error.text()), (respass::ErrorCode::WrongType, "WRONGTYPE no"));
+    }
+
+    #[test]
+    fn elements_own_themselves_and_know_their_place() {
+        let list = reply(b"*3\r\n*2\r\n+a\r\n+b\r\n+c\r\n%1\r\n+k\r\n:1\r\n");
+        let elements: Vec<Reply> = list.elements().collect();
+        drop(list);
+        assert_eq!(elements[0].elements().last().expect("two").as_bytes(), b"b");
+        assert_eq!(elements[1].as_bytes(), b"c");
+        assert_eq!(elements[2].kind(), Kind::Map);
+        assert_eq!(format!("{:?}", elements[1]), r#"Reply("c")"#);
+    }
+
+    #[test]
+    fn a_small_reply_does_not_keep_a_large_one_alive() {
+        let large = 2 << 20;
+        let mut bytes = format!("+small\r\n${large}\r\n").into_bytes();
+        bytes.resize(bytes.len() + large, b'x');
+        bytes.extend_from_slice(b"\r\n*2\r\n+a\r\n+b\r\n");
+        let (batch, starts) = batch_of(&bytes);
+        let replies: Vec<Reply> = starts.iter().map(|&start| Reply::new(&batch, start)).collect();
+        assert_eq!(Arc::strong_count(&batch), 2, "the large one alone shares the block");
+        assert_eq!(replies[0].as_bytes(), b"small");
+        assert_eq!(replies[1].as_bytes().len(), large);
+        assert_eq!(replies[2].to::<Vec<String>>().expect("a list"), ["a", "b"]);
+    }
 }

@@ -1,12 +1,13 @@
-//! The core behind its lock, and those who wait for it. Nothing foreign is called while the lock is held: wakers that
-//! are due are collected and woken afterwards.
+//! The core behind its lock, and those who wait for it. Nothing foreign is called while the lock is held: wakers are
+//! collected, and woken or dropped afterwards.
 
+use crate::clock;
 use crate::error::Error;
 use crate::notices::Listeners;
 use crate::reply::Reply;
-use crate::waiters::{SlotId, Waiters};
-use crate::clock;
+use crate::waiters::{Exchange, SlotId, Waiters};
 use respass::{Client, CommandIds, ConnId, Now, Output, ReplyBatch, SubmitError};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -38,9 +39,15 @@ pub(crate) struct State {
     life: Life,
     /// Those who wait for the driver's end.
     closers: Vec<Waker>,
-    /// The batch last delivered, to be used again once its replies are gone.
-    delivered: Option<Arc<ReplyBatch>>,
+    /// Batches that were delivered, to be used again once their replies are gone.
+    delivered: VecDeque<Arc<ReplyBatch>>,
 }
+
+/// The replies to a pipeline come in several batches, which live until all are there.
+const KEPT_MAX: usize = 4;
+
+/// A larger batch is not kept for another time.
+const KEPT_LEN_MAX: usize = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -66,7 +73,7 @@ impl Shared {
             has_commands: false,
             life: Life::Open,
             closers: Vec::new(),
-            delivered: None,
+            delivered: VecDeque::new(),
         };
         Shared { state: Mutex::new(state), has_mail: AtomicBool::new(false) }
     }
@@ -92,9 +99,10 @@ impl Shared {
     /// Nobody waits for these commands any more.
     pub(crate) fn cancel(&self, slot: SlotId) {
         let mut state = self.lock();
-        for command in state.waiters.abandon(slot) {
-            state.client.cancel(command);
-        }
+        let (commands, waker) = state.waiters.abandon(slot);
+        commands.into_iter().for_each(|command| state.client.cancel(command));
+        drop(state);
+        drop(waker);
     }
 
     /// Ends everything. What waits is told by the driver.
@@ -115,7 +123,9 @@ impl Shared {
         if state.life == Life::Ended {
             return Poll::Ready(());
         }
-        state.closers.push(waker.clone());
+        if !state.closers.iter().any(|known| known.will_wake(waker)) {
+            state.closers.push(waker.clone());
+        }
         Poll::Pending
     }
 
@@ -142,15 +152,14 @@ impl Shared {
     /// Begins one poll of the driver, which is woken by whatever comes in from now on. `is_patient`: it may still
     /// wait for others to submit.
     pub(crate) fn begin_turn(&self, context: &Context<'_>, is_patient: bool) -> Turn {
+        let mut old = None;
         let mut state = self.lock();
         if state.has_commands && is_patient {
             return Turn::Gathering;
         }
         state.has_commands = false;
-        match &mut state.driver {
-            Some(known) => known.clone_from(context.waker()),
-            None => state.driver = Some(context.waker().clone()),
-        }
+        Exchange { new: context.waker(), old: &mut old }.put(&mut state.driver);
+        drop(state);
         Turn::Go
     }
 
@@ -158,12 +167,22 @@ impl Shared {
     pub(crate) fn run<R>(&self, turn: &mut TurnBuffers, act: impl FnOnce(&mut Client, Now) -> R) -> R {
         let now = clock::now();
         let mut state = self.lock();
-        state.recycle();
         let result = act(&mut state.client, now);
         state.drain(turn);
         drop(state);
         turn.wakers.drain(..).for_each(Waker::wake);
         result
+    }
+
+    /// Tells the core what was read.
+    pub(crate) fn receive(&self, turn: &mut TurnBuffers, conn: ConnId, bytes: &[u8]) {
+        let now = clock::now();
+        let mut state = self.lock();
+        state.recycle();
+        state.client.handle_received(conn, bytes, now);
+        state.drain(turn);
+        drop(state);
+        turn.wakers.drain(..).for_each(Waker::wake);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -218,15 +237,19 @@ impl State {
         for answer in &batch.answers {
             self.waiters.answer(answer.command, || Ok(Reply::new(&batch, answer.node)), wakers);
         }
-        self.delivered = Some(batch);
+        if batch.bytes.capacity() <= KEPT_LEN_MAX && self.delivered.len() < KEPT_MAX {
+            self.delivered.push_back(batch);
+        }
     }
 
-    /// Gives the core the memory of the last batch, where nobody keeps a reply of it.
+    /// Gives the core the memory of a batch of which nobody keeps a reply.
     fn recycle(&mut self) {
-        match self.delivered.take().map(Arc::try_unwrap) {
-            Some(Ok(batch)) => self.client.recycle(batch),
-            Some(Err(kept)) => self.delivered = Some(kept),
-            None => {}
+        for _ in 0..self.delivered.len() {
+            match self.delivered.pop_front().map(Arc::try_unwrap) {
+                Some(Ok(batch)) => return self.client.recycle(batch),
+                Some(Err(kept)) => self.delivered.push_back(kept),
+                None => {}
+            }
         }
     }
 }

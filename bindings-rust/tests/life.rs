@@ -167,13 +167,21 @@ struct Counts {
 struct CountingStream<S>(S, Arc<Counts>);
 
 impl<S: futures_lite::AsyncRead + Unpin> futures_lite::AsyncRead for CountingStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }
 
 impl<S: futures_lite::AsyncWrite + Unpin> futures_lite::AsyncWrite for CountingStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.1.writes.fetch_add(1, Ordering::Relaxed);
         Pin::new(&mut self.0).poll_write(context, bytes)
     }

@@ -3,7 +3,9 @@
 mod rig;
 
 use futures_lite::{StreamExt, future};
-use respass_futures::{ErrorCode, FetchedToken, NoticeKind, Outcome, Redis, Secret, TokenFailure, TokenState, Tokens};
+use respass_futures::{
+    ErrorCode, FetchedToken, NoticeKind, Outcome, Redis, Secret, TokenFailure, TokenState, Tokens,
+};
 use rig::{Emulator, Executor};
 use serde_json::json;
 use std::process::Command;
@@ -86,7 +88,8 @@ async fn a_lost_connection_is_replaced_without_a_failed_login(executor: impl Exe
 
 async fn a_credential_that_fails_is_an_error_that_says_so(executor: impl Executor) {
     let Some(emulator) = Emulator::start(&[]) else { return };
-    let tokens = Tokens::new(|| async { Err(TokenFailure::permanent("no identity is assigned to this machine")) });
+    let tokens =
+        Tokens::new(|| async { Err(TokenFailure::permanent("no identity is assigned to this machine")) });
     let error = Redis::connect_with_tokens(emulator.config(), &tokens, executor).await.unwrap_err();
     assert_eq!((error.code(), error.outcome()), (ErrorCode::TokenUnavailable, Some(Outcome::NotSent)));
     assert!(error.to_string().starts_with("no identity is assigned to this machine (not sent)"), "{error}");
@@ -132,14 +135,16 @@ async fn a_client_that_ends_leaves_its_question_to_another(executor: impl Execut
     });
     let first = Redis::connect_with_tokens(emulator.config(), &tokens, executor);
     // It asks, and goes before there is an answer.
-    assert!(future::or(async { first.await.is_ok() }, async {
-        while asked.load(Ordering::Relaxed) == 0 {
-            executor.sleep(Duration::from_millis(5)).await;
-        }
-        false
-    })
-    .await
-    .eq(&false));
+    assert!(
+        future::or(async { first.await.is_ok() }, async {
+            while asked.load(Ordering::Relaxed) == 0 {
+                executor.sleep(Duration::from_millis(5)).await;
+            }
+            false
+        })
+        .await
+        .eq(&false)
+    );
     let second = Redis::connect_with_tokens(emulator.config(), &tokens, executor).await.unwrap();
     assert!(second.auth_status().is_ready);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -149,7 +154,8 @@ async fn a_client_that_ends_leaves_its_question_to_another(executor: impl Execut
 fn run_example(name: &str) {
     let Some(emulator) = Emulator::start(&["--token-ttl", "3"]) else { return };
     let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(|folder| folder.parent()).expect("the target folder").join("examples");
+    let folder =
+        test.parent().and_then(|folder| folder.parent()).expect("the target folder").join("examples");
     let output = Command::new(folder.join(name))
         .env("REDIS_HOST", emulator.text("host"))
         .env("REDIS_PORT", emulator.port().to_string())

@@ -22,7 +22,11 @@ impl AppService {
             .strip_prefix("http://")
             .and_then(|rest| rest.split_once('/'))
             .expect("IDENTITY_ENDPOINT is an http address");
-        AppService { authority: authority.to_owned(), path: path.to_owned(), header: variable("IDENTITY_HEADER") }
+        AppService {
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            header: variable("IDENTITY_HEADER"),
+        }
     }
 
     /// Asks over a connected socket.
@@ -35,7 +39,8 @@ impl AppService {
              Host: {}\r\nX-IDENTITY-HEADER: {}\r\nConnection: close\r\n\r\n",
             self.path, self.authority, self.header
         );
-        let failed = |error: std::io::Error| TokenFailure::transient(format!("the identity endpoint: {error}"));
+        let failed =
+            |error: std::io::Error| TokenFailure::transient(format!("the identity endpoint: {error}"));
         stream.write_all(request.as_bytes()).await.map_err(failed)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.map_err(failed)?;
@@ -49,10 +54,12 @@ fn read_answer(answer: &str) -> Result<FetchedToken, TokenFailure> {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let Some(token) = body["access_token"].as_str() else {
         // The body is not repeated: it may hold part of a token.
-        let failure = TokenFailure::transient(format!("the identity endpoint gave no token (status {status:?})"));
+        let failure =
+            TokenFailure::transient(format!("the identity endpoint gave no token (status {status:?})"));
         return Err(TokenFailure { status, ..failure });
     };
-    let expires_on = body["expires_on"].as_str().and_then(|text| text.parse().ok()).or(body["expires_on"].as_i64());
+    let expires_on =
+        body["expires_on"].as_str().and_then(|text| text.parse().ok()).or(body["expires_on"].as_i64());
     let token = FetchedToken::new(Secret::new(token.as_bytes().to_vec()));
     Ok(FetchedToken { expires_on: expires_on.map(UnixTime::from_secs), ..token })
 }

@@ -1,8 +1,8 @@
 //! What both examples do once they are connected: commands without a pause, for a while.
 
 use futures_lite::{StreamExt, future};
-use respass_futures::{Error, Redis, Severity, TlsConfig};
 use respass_futures::{Config, NoticeKind};
+use respass_futures::{Error, Redis, Severity, TlsConfig};
 use std::time::{Duration, Instant};
 
 /// From `REDIS_HOST`, `REDIS_PORT` and `REDIS_CA` (a PEM file).
@@ -37,7 +37,8 @@ pub(crate) async fn run(redis: Redis, time: Duration) -> Result<(), Error> {
         let end = Instant::now() + time;
         let mut commands = 0;
         while Instant::now() < end {
-            let replies = redis.pipeline().command(&["INCR", "hits"]).command(&["GET", "hits"]).execute().await?;
+            let replies =
+                redis.pipeline().command(&["INCR", "hits"]).command(&["GET", "hits"]).execute().await?;
             let (counted, read): (i64, i64) = (replies[0].clone()?.to()?, replies[1].clone()?.to()?);
             assert!(counted <= read, "{counted} was counted, and then {read} was there");
             commands += replies.len();

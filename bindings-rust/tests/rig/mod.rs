@@ -35,7 +35,10 @@ pub trait Executor: Connector + Copy {
     }
 
     /// Runs them at once, as tasks; what they return, in order.
-    async fn run_all<T: Send + 'static>(self, tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    async fn run_all<T: Send + 'static>(
+        self,
+        tasks: Vec<impl Future<Output = T> + Send + 'static>,
+    ) -> Vec<T> {
         let mut results = Vec::new();
         for task in tasks {
             let (sender, receiver) = smol::channel::bounded(1);
