@@ -1,4 +1,5 @@
-//! respass on tokio: `cargo run -p respass-futures --example tokio`, with the variables of `workload` and `app_service`.
+//! respass on tokio: `cargo run -p respass-futures --example tokio`. What it reads from the environment is in `workload`
+//! and `app_service`.
 
 mod app_service;
 mod workload;
