@@ -1,5 +1,5 @@
-//! respass on smol: `cargo run -p respass-futures --example smol`. What it reads from the environment is in `workload`
-//! and `app_service`.
+//! respass on smol: `cargo run -p respass-futures --example smol`. What it reads from the environment is in
+//! `workload` and `app_service`.
 
 mod app_service;
 mod workload;

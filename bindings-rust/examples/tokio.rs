@@ -1,11 +1,11 @@
-//! respass on tokio: `cargo run -p respass-futures --example tokio`. What it reads from the environment is in `workload`
-//! and `app_service`.
+//! respass on tokio: `cargo run -p respass-futures --example tokio`. What it reads from the environment is in
+//! `workload` and `app_service`.
 
 mod app_service;
 mod workload;
 
 use app_service::AppService;
-use respass_futures::{Connector, Error, Redis, TokenFailure, Tokens};
+use respass_futures::{Config, Connector, Error, Redis, TokenFailure, Tokens};
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -33,6 +33,21 @@ impl Connector for Tokio {
     }
 }
 
+/// Logs in with tokens, which are renewed before they end, whether commands run or not.
+async fn greet(config: Config, tokens: &Tokens) -> Result<(), Error> {
+    let redis = Redis::connect_with_tokens(config, tokens, Tokio).await?;
+    redis.command(&["SET", "greeting", "hi", "EX", "60"]).await?;
+    let greeting: Option<String> = redis.command(&["GET", "greeting"]).await?.to()?;
+    println!("{greeting:?}"); // Some("hi")
+
+    let mut transaction = redis.transaction(); // MULTI … EXEC
+    transaction.command(&["INCR", "hits"]).command(&["EXPIRE", "hits", "3600"]);
+    let hits: i64 = transaction.execute().await?.swap_remove(0)?.to()?;
+    println!("{hits} hits, {:?}", redis.auth_status()); // oid, expires_at, refresh_at, state, …; never the token
+    redis.close().await;
+    Ok(())
+}
+
 fn main() -> Result<(), Error> {
     let identity = AppService::from_env();
     let tokens = Tokens::new(move || {
@@ -44,6 +59,7 @@ fn main() -> Result<(), Error> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
+        greet(workload::config_from_env(), &tokens).await?;
         let redis = Redis::connect_with_tokens(workload::config_from_env(), &tokens, Tokio).await?;
         workload::run(redis, workload::duration_from_env()).await
     })

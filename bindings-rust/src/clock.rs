@@ -26,8 +26,8 @@ pub(crate) fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(time.as_micros())
 }
 
-/// For jitter and nonces. The standard library's hash keys come from the system's entropy and never repeat within
-/// a process, which saves a dependency.
+/// For jitter and nonces. The standard library's hash keys come from the system's entropy and never repeat
+/// within a process, which saves a dependency.
 pub(crate) fn seed() -> [u8; 32] {
     let mut seed = [0; 32];
     for place in seed.as_chunks_mut::<8>().0 {

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-/// Sockets, sleeps and tasks of one executor: three functions of one or two lines each. `examples/smol.rs` and
-/// `examples/tokio.rs` have them for two executors.
+/// Sockets, sleeps and tasks of one executor: three functions of one or two lines each. `examples/smol.rs`
+/// and `examples/tokio.rs` have them for two executors.
 pub trait Connector: Send + Sync + 'static {
     /// A connected TCP stream. TLS is the client's own business.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
@@ -19,7 +19,8 @@ pub trait Connector: Send + Sync + 'static {
     /// Waits, at least so long.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Starts the task that reads, writes and renews the login for one client. It ends when the client is closed
-    /// or its last handle dropped. A task that is dropped before (its executor ends) closes the client.
+    /// Starts the task that reads, writes and renews the login for one client. It ends when the client is
+    /// closed or its last handle dropped. A task that is dropped before (its executor ends) closes the
+    /// client.
     fn spawn(&self, driver: impl Future<Output = ()> + Send + 'static);
 }

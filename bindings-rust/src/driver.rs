@@ -151,8 +151,8 @@ impl<C: Connector> Future for Driver<C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        // Some executors run a task that was woken before those that were ready: the first of a hundred commands
-        // would leave alone. So the driver goes once to the end of their queue.
+        // Some executors run a task that was woken before those that were ready: the first of a hundred
+        // commands would leave alone. So the driver goes once to the end of their queue.
         if let Turn::Gathering = this.shared.begin_turn(context, !this.has_waited) {
             this.has_waited = true;
             context.waker().wake_by_ref();

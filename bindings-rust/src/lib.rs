@@ -1,8 +1,8 @@
-//! An async Redis client that logs in with Microsoft Entra ID tokens and renews the login before they end, on any
-//! executor: smol, async-std, tokio. Passwords and open servers work as well.
+//! An async Redis client that logs in with Microsoft Entra ID tokens and renews the login before they end, on
+//! any executor: smol, async-std, tokio. Passwords and open servers work as well.
 //!
 //! ```no_run
-//! use respass_futures::{Config, Connector, FetchedToken, Redis, Secret, TlsConfig, TokenFailure, Tokens};
+//! use respass_futures::{Config, Connector, FetchedToken, Redis, Secret, TokenFailure, Tokens};
 //! use std::{future::Future, io, time::Duration};
 //! use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 //!
@@ -31,13 +31,12 @@
 //! async fn example() -> Result<(), respass_futures::Error> {
 //!     // Asked when a token is needed: once for all clients that share it, never more often than necessary.
 //!     let tokens = Tokens::new(|| async {
-//!         let (token, seconds) =
-//!             ask_the_identity_endpoint().await.map_err(|error| TokenFailure::transient(error.to_string()))?;
+//!         let answer = ask_the_identity_endpoint().await;
+//!         let (token, seconds) = answer.map_err(|error| TokenFailure::transient(error.to_string()))?;
 //!         let token = FetchedToken::new(Secret::new(token.into_bytes()));
 //!         Ok(FetchedToken { expires_in: Some(Duration::from_secs(seconds)), ..token })
 //!     });
-//!     let mut config = Config::new("contoso.northeurope.redis.azure.net", 10000);
-//!     config.tls = Some(TlsConfig::default());
+//!     let config = Config::from_url("rediss://mycache.westeurope.redis.azure.net:10000")?;
 //!     let redis = Redis::connect_with_tokens(config, &tokens, Tokio).await?;
 //!
 //!     redis.command(&["SET", "greeting", "hello"]).await?;
@@ -59,22 +58,23 @@
 //!
 //! # What does the work
 //!
-//! Protocol, TLS, login, the life of tokens, timeouts and reconnecting are in [`respass`], a state machine without IO.
-//! This crate carries bytes and time to it: one future per client, the *driver*, owns the socket and one timer. The
-//! executor runs it, through [`Connector::spawn`]: there is no hidden thread, and no driver that somebody forgot to
-//! poll, while logins are renewed whether or not a command is under way. A driver that is dropped because its executor
-//! ends fails what waits and closes the client; nobody hangs.
+//! Protocol, TLS, login, the life of tokens, timeouts and reconnecting are in [`respass`], a state machine
+//! without IO. This crate carries bytes and time to it: one future per client, the *driver*, owns the socket
+//! and one timer. The executor runs it, through [`Connector::spawn`]: there is no hidden thread, and no
+//! driver that somebody forgot to poll, while logins are renewed whether or not a command is under way. A
+//! driver that is dropped because its executor ends fails what waits and closes the client; nobody hangs.
 //!
 //! # What can be relied on
 //!
-//! - Handles are cheap to clone, `Send` and `Sync`; all clones share one connection. Commands keep the order of the
-//!   calls of [`Redis::command`], which submits at once. What many tasks submit while the driver waits its turn leaves
-//!   in one write.
-//! - Dropping a future cancels its command; a reply that comes all the same is dropped, never given to another.
-//! - Every error has a code ([`Error::code`]), tells what became of the command ([`Error::outcome`]) and names the
-//!   cause. A command that may have run is never sent again.
-//! - Nothing holds a lock while it waits or while it calls foreign code. No error, notice or `Debug` text holds a token
-//!   or a password.
+//! - Handles are cheap to clone, `Send` and `Sync`; all clones share one connection. Commands keep the order
+//!   of the calls of [`Redis::command`], which submits at once. What many tasks submit while the driver waits
+//!   its turn leaves in one write.
+//! - Dropping a future cancels its command; a reply that comes all the same is dropped, never given to
+//!   another.
+//! - Every error has a code ([`Error::code`]), tells what became of the command ([`Error::outcome`]) and
+//!   names the cause. A command that may have run is never sent again.
+//! - Nothing holds a lock while it waits or while it calls foreign code. No error, notice or `Debug` text
+//!   holds a token or a password.
 //! - Commands that need a connection of their own (BLPOP, SUBSCRIBE, WATCH) are refused for now.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -165,7 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         true
     }
 
-    /// Takes what the core has to write. It counts as transmitted, for the buffer is the socket's from now on.
+    /// Takes what the core has to write. It counts as transmitted, for the buffer is the socket's from now
+    /// on.
     fn refill(&mut self, shared: &Shared, buffers: &mut TurnBuffers) {
         let Link { conn, unsent, wants_write, .. } = self;
         self.written = 0;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 /// What happens to a client's connection and login, as a [`Stream`] that ends with the client.
 ///
-/// It begins with what happens after [`Redis::notices`](crate::Redis::notices) was called. Of a stream that nobody
-/// reads, the latest 1,024 notices are kept.
+/// It begins with what happens after [`Redis::notices`](crate::Redis::notices) was called. Of a stream that
+/// nobody reads, the latest 1,024 notices are kept.
 pub struct Notices {
     shared: Arc<Shared>,
     listener: u64,

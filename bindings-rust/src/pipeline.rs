@@ -38,9 +38,9 @@ impl Pipeline {
         self
     }
 
-    /// Submits what was collected, at once; the future is the replies, each a result of its own. It fails as a whole
-    /// where the commands cannot be sent, for one because one of them needs a connection of its own, and a transaction
-    /// where the server refuses it. Dropping the future cancels the commands.
+    /// Submits what was collected, at once; the future is the replies, each a result of its own. It fails as
+    /// a whole where the commands cannot be sent, for one because one of them needs a connection of its own,
+    /// and a transaction where the server refuses it. Dropping the future cancels the commands.
     pub fn execute(&mut self) -> PipelineFuture {
         let Pipeline { redis, bytes, lengths, .. } = &*self;
         let slot = if self.is_too_long {

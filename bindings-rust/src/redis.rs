@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A handle to a client. Clones share one connection; with the last one (and the last future) the connection is closed.
+/// A handle to a client. Clones share one connection; with the last one (and the last future) the connection
+/// is closed.
 #[derive(Clone)]
 pub struct Redis {
     handle: Arc<Handle>,
@@ -32,9 +33,9 @@ impl Drop for Handle {
 }
 
 impl Redis {
-    /// Connects and logs in: without a credential, or with a password. Returns when the server has answered; fails
-    /// with the cause where the configuration's time for that runs out, or trying again is of no use. From then on the
-    /// client connects again by itself, whenever it has to.
+    /// Connects and logs in: without a credential, or with a password. Returns when the server has answered;
+    /// fails with the cause where the configuration's time for that runs out, or trying again is of no use.
+    /// From then on the client connects again by itself, whenever it has to.
     pub async fn connect<C: Connector>(config: Config, connector: C) -> Result<Redis, Error> {
         if matches!(config.credential, Credential::Token { .. }) {
             return Err(Error::invalid_config("tokens come from a credential: use connect_with_tokens"));
@@ -74,9 +75,9 @@ impl Redis {
         }
     }
 
-    /// One command: its name and arguments. It is submitted at once, in the order of the calls; the future is its
-    /// reply. A future that is dropped cancels the command; whether it runs all the same depends on whether it had
-    /// left. An error that the server sends is an `Err`.
+    /// One command: its name and arguments. It is submitted at once, in the order of the calls; the future is
+    /// its reply. A future that is dropped cancels the command; whether it runs all the same depends on
+    /// whether it had left. An error that the server sends is an `Err`.
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> CommandFuture {
         self.submit(arguments, None)
     }
@@ -107,8 +108,8 @@ impl Redis {
         AuthStatus::new(status, self.handle.tokens.as_ref())
     }
 
-    /// Closes the connection, for all clones, and returns when that is done. Commands without a reply fail, and so do
-    /// later ones.
+    /// Closes the connection, for all clones, and returns when that is done. Commands without a reply fail,
+    /// and so do later ones.
     pub async fn close(&self) {
         self.shared().close();
         poll_fn(|context| self.shared().poll_ended(context.waker())).await;

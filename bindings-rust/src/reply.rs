@@ -10,8 +10,8 @@ use std::{fmt, str};
 
 /// A reply, or one value inside a reply. Cloning it copies nothing.
 ///
-/// It shares the memory of everything that was read with it, 1 MiB at most; where more came in one read, replies are
-/// given memory of their own. To keep a small value for long, convert it.
+/// It shares the memory of everything that was read with it, 1 MiB at most; where more came in one read,
+/// replies are given memory of their own. To keep a small value for long, convert it.
 #[derive(Clone)]
 pub struct Reply {
     batch: Arc<ReplyBatch>,
@@ -92,7 +92,8 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// What a reply can be turned into. Numbers are read from decimal text too, maps from the flat arrays of RESP2.
+/// What a reply can be turned into. Numbers are read from decimal text too, maps from the flat arrays of
+/// RESP2.
 pub trait FromReply: Sized {
     /// The value as this type; an error where it is of another kind, or is an error itself.
     fn from_reply(value: Value<'_>) -> Result<Self, Error>;

@@ -1,5 +1,5 @@
-//! The core behind its lock, and those who wait for it. Nothing foreign is called while the lock is held: wakers are
-//! collected, and woken or dropped afterwards.
+//! The core behind its lock, and those who wait for it. Nothing foreign is called while the lock is held:
+//! wakers are collected, and woken or dropped afterwards.
 
 use crate::clock;
 use crate::error::Error;
@@ -149,8 +149,8 @@ impl Shared {
         self.has_mail.swap(false, Ordering::AcqRel)
     }
 
-    /// Begins one poll of the driver, which is woken by whatever comes in from now on. `is_patient`: it may still
-    /// wait for others to submit.
+    /// Begins one poll of the driver, which is woken by whatever comes in from now on. `is_patient`: it may
+    /// still wait for others to submit.
     pub(crate) fn begin_turn(&self, context: &Context<'_>, is_patient: bool) -> Turn {
         let mut old = None;
         let mut state = self.lock();

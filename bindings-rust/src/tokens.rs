@@ -1,8 +1,8 @@
 //! Tokens: a credential with the core's source around it, shared by all clients that log in with it.
 //!
 //! The source has no task of its own. Every client's driver keeps its time and may be the one that asks the
-//! credential; what comes of it goes to all of them. A driver that ends in the middle of a question leaves it to
-//! another.
+//! credential; what comes of it goes to all of them. A driver that ends in the middle of a question leaves it
+//! to another.
 
 use crate::clock;
 use crate::shared::Shared;
@@ -16,15 +16,15 @@ use std::time::SystemTime;
 /// What a credential says when it is asked for a token.
 pub(crate) type Fetched = Result<FetchedToken, TokenFailure>;
 
-/// A credential, and the source that decides when to ask it. Clone it to share it between clients: they then log in
-/// with the same tokens, and the credential is asked once for all of them, while they are idle too.
+/// A credential, and the source that decides when to ask it. Clone it to share it between clients: they then
+/// log in with the same tokens, and the credential is asked once for all of them, while they are idle too.
 #[derive(Clone)]
 pub struct Tokens(Arc<Supply>);
 
 impl Tokens {
-    /// `credential` is asked for a token now and then; never twice at once, but where it did not answer for 30
-    /// seconds. It runs inside a client's driver, so it must not block; how often it is asked again after a failure
-    /// is not its business. The text of a failure must hold no secret.
+    /// `credential` is asked for a token now and then; never twice at once, but where it did not answer for
+    /// 30 seconds. It runs inside a client's driver, so it must not block; how often it is asked again after
+    /// a failure is not its business. The text of a failure must hold no secret.
     pub fn new<F, A>(credential: F) -> Tokens
     where
         F: Fn() -> A + Send + Sync + 'static,

@@ -8,8 +8,8 @@ use std::task::{Poll, Waker};
 /// What became of a command. A reply may still be an error that the server sent.
 pub(crate) type Answer = Result<Reply, Error>;
 
-/// A waker on its way in, and the one it replaces on its way out: that may belong to a task that is gone, and dropping
-/// it then runs foreign code, which the lock must not be held for.
+/// A waker on its way in, and the one it replaces on its way out: that may belong to a task that is gone, and
+/// dropping it then runs foreign code, which the lock must not be held for.
 pub(crate) struct Exchange<'a> {
     pub(crate) new: &'a Waker,
     pub(crate) old: &'a mut Option<Waker>,

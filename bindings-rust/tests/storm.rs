@@ -1,5 +1,5 @@
-//! Everything at once: tasks that submit, drop and share, while connections are killed. Nobody hangs, nobody gets
-//! another's reply.
+//! Everything at once: tasks that submit, drop and share, while connections are killed. Nobody hangs, nobody
+//! gets another's reply.
 
 mod rig;
 

@@ -1,4 +1,5 @@
-//! A managed identity's token, as Azure App Service gives it: one HTTP request over a socket of whichever executor.
+//! A managed identity's token, as Azure App Service gives it: one HTTP request over a socket of whichever
+//! executor.
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use respass_futures::{FetchedToken, Secret, TokenFailure, UnixTime};

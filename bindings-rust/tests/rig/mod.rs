@@ -127,7 +127,9 @@ impl<const THREADS: usize> Executor for Tokio<THREADS> {
 #[macro_export]
 macro_rules! on_each_executor {
     ($($name:ident)*) => {
-        mod smol { $(#[test] fn $name() { <$crate::rig::Smol as $crate::rig::Executor>::run(super::$name) })* }
+        mod smol {
+            $(#[test] fn $name() { <$crate::rig::Smol as $crate::rig::Executor>::run(super::$name) })*
+        }
         mod tokio_one_thread {
             $(#[test] fn $name() { <$crate::rig::Tokio<0> as $crate::rig::Executor>::run(super::$name) })*
         }
