@@ -75,6 +75,7 @@ impl fmt::Debug for Pipeline {
 
 /// The replies to a pipeline's commands. See [`Pipeline::execute`].
 #[must_use = "a pipeline whose future is dropped is cancelled"]
+#[derive(Debug)]
 pub struct PipelineFuture {
     pending: Pending,
     is_transaction: bool,

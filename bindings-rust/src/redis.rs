@@ -149,11 +149,13 @@ fn with_slices<A: AsRef<[u8]>, R>(arguments: &[A], act: impl FnOnce(&[&[u8]]) ->
 }
 
 /// Commands that were submitted, or the reason why they were not. Keeps the client open.
+#[derive(Debug)]
 pub(crate) struct Pending {
     redis: Redis,
     slot: Submitted,
 }
 
+#[derive(Debug)]
 enum Submitted {
     Open(SlotId),
     Refused(Error),
@@ -198,6 +200,7 @@ impl Drop for Pending {
 
 /// The reply to a command. See [`Redis::command`].
 #[must_use = "a command whose future is dropped is cancelled"]
+#[derive(Debug)]
 pub struct CommandFuture {
     pending: Pending,
 }

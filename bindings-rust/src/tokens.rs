@@ -23,8 +23,9 @@ pub struct Tokens(Arc<Supply>);
 
 impl Tokens {
     /// `credential` is asked for a token now and then; never twice at once, but where it did not answer for
-    /// 30 seconds. It runs inside a client's driver, so it must not block; how often it is asked again after
-    /// a failure is not its business. The text of a failure must hold no secret.
+    /// 30 seconds. It runs inside a client's driver, so it must not block, and a panic would end that client;
+    /// how often it is asked again after a failure is not its business. The text of a failure must hold no
+    /// secret.
     pub fn new<F, A>(credential: F) -> Tokens
     where
         F: Fn() -> A + Send + Sync + 'static,

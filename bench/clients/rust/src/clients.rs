@@ -99,8 +99,7 @@ impl Client for RedisRs {
             None => redis::Client::open(format!("redis://localhost:{}/", options.port)),
         };
         // Its own limit of 500 ms is too short for large replies on a busy machine.
-        let config =
-            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let connection =
             client.expect("a client").get_multiplexed_async_connection_with_config(&config).await;
         RedisRs(connection.expect("a connection"))
