@@ -292,8 +292,8 @@ impl Driver {
         std::mem::forget(self.subscription.take());
     }
 
-    /// After some silence, what came or became due while nobody called goes before a new command: the connection's end, or bytes that
-    /// answer nobody.
+    /// After some silence, what came or became due while nobody called goes before a new command: the connection's
+    /// end, or bytes that answer nobody.
     fn catch_up(&mut self) {
         if self.now.monotonic.since(self.received_at) < SILENCE_MIN {
             return;
