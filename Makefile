@@ -6,20 +6,24 @@ VENV := $(WORK)/venv
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 EMULATOR := $(TARGET)/debug/respass-emulator
 export RESPASS_EMULATOR = $(EMULATOR)
+# The packages as users have them: an npm project with the tarball, and a prefix with the C library.
+NODE_PROJECT := $(WORK)/node
+C_PREFIX := $(WORK)/prefix
 DEMO_SECONDS ?= 40
 SEEDS ?= 200
 FROM ?= 1
 SECONDS ?= 60
 MINUTES ?= 30
+PREFIX ?= /usr/local
 
-.PHONY: demo test lint generate lint-types test-rust test-python test-node simulate soak fuzz bench wheel emulator \
-	prepare clean
+.PHONY: demo test lint generate lint-types test-rust test-python test-node test-vectors test-docs simulate soak fuzz \
+	valgrind bench wheel npm install emulator prepare clean
 
-demo: prepare emulator $(VENV)/.installed
-	DEMO_SECONDS=$(DEMO_SECONDS) $(VENV)/bin/python demo/demo.py
+demo: prepare emulator $(VENV)/.installed $(NODE_PROJECT)/.installed $(WORK)/demo-c
+	DEMO_SECONDS=$(DEMO_SECONDS) DEMO_NODE=$(NODE_PROJECT) DEMO_C=$(WORK)/demo-c $(VENV)/bin/python demo/demo.py
 
-test: prepare lint test-rust test-python test-node
-	DEMO_SECONDS=25 $(VENV)/bin/python demo/demo.py
+test: prepare lint test-rust test-python test-node test-vectors test-docs
+	$(MAKE) demo DEMO_SECONDS=25
 	$(MAKE) soak MINUTES=2 SEED=78
 	@echo "all tests passed"
 
@@ -30,8 +34,8 @@ lint: prepare lint-types
 
 # The package's own types, a program that uses them, and the generated stub beside what it describes.
 lint-types: $(VENV)/.installed
-	$(VENV)/bin/ruff format --quiet --check bindings-python soak demo
-	$(VENV)/bin/ruff check --quiet bindings-python soak demo
+	$(VENV)/bin/ruff format --quiet --check bindings-python soak demo docs
+	$(VENV)/bin/ruff check --quiet bindings-python soak demo docs
 	cd bindings-python && $(VENV)/bin/mypy --strict python/respass tests/typing
 	cd bindings-python && $(VENV)/bin/python -m mypy.stubtest --concise respass._typed
 
@@ -46,8 +50,17 @@ test-python: $(VENV)/.installed
 	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q -m "not alone" -n 4 --dist loadfile
 	env -u RESPASS_EMULATOR $(VENV)/bin/python -m pytest bindings-python/tests -q -m alone
 
-test-node: emulator
-	cd bindings-node && npm run --silent build && npm test
+test-node: emulator bindings-node/respass.node bindings-node/node_modules/.installed
+	cd bindings-node && npm test
+
+# The same conversations in four languages: the same count, and the same log.
+test-vectors: $(VENV)/.installed bindings-node/respass.node
+	PYTHON=$(VENV)/bin/python tests/vectors/run.sh
+
+# Every sample of the README and of docs/, in the packages as users have them.
+test-docs: emulator $(VENV)/.installed $(NODE_PROJECT)/.installed $(C_PREFIX)/.installed
+	RESPASS_NODE_PROJECT=$(NODE_PROJECT) RESPASS_C_PREFIX=$(C_PREFIX) PYTHONPATH=bindings-python/tests \
+		$(VENV)/bin/python -m pytest docs -q -p conftest -n 2
 
 # The wheels, built and installed as a user would, into an environment of its own: the client's, and the emulator's.
 wheel: prepare $(WORK)/build/.ready
@@ -71,6 +84,42 @@ $(VENV)/.installed: $(WHEEL_SOURCES)
 	$(VENV)/bin/pip install --quiet -r bindings-python/tests/requirements.txt
 	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps dist/respass-*.whl dist/respass_emulator-*.whl
 	touch $@
+
+# dist/respass-VERSION.tgz, with the native part for this machine.
+npm: bindings-node/respass.node
+	mkdir -p dist && rm -f dist/respass-*.tgz
+	cd bindings-node && npm pack --silent --pack-destination ../dist
+
+NODE_SOURCES := $(shell find core/src bindings-node/src -name '*.rs') Cargo.lock core/Cargo.toml bindings-node/Cargo.toml
+
+bindings-node/respass.node: $(NODE_SOURCES)
+	cd bindings-node && npm run --silent build
+
+bindings-node/node_modules/.installed: bindings-node/package.json
+	cd bindings-node && npm install --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
+# As a new user would: an empty project, the tarball, Azure's identity library, and TypeScript.
+$(NODE_PROJECT)/.installed: bindings-node/respass.node bindings-node/package.json $(shell find bindings-node/lib) \
+		$(wildcard bindings-node/index.*)
+	$(MAKE) npm
+	rm -rf $(NODE_PROJECT) && mkdir -p $(NODE_PROJECT)
+	echo '{ "private": true }' > $(NODE_PROJECT)/package.json
+	cd $(NODE_PROJECT) && npm install --no-package-lock --no-audit --no-fund --silent $(CURDIR)/dist/respass-*.tgz \
+		@azure/identity@4 typescript@5 @types/node@20
+	touch $@
+
+# The C library with headers, pkg-config and CMake files.
+install: prepare
+	scripts/install-c.sh $(PREFIX)
+
+$(C_PREFIX)/.installed: $(shell find core/src ffi-c/src ffi-c/adapters ffi-c/packaging ffi-c/include) Cargo.lock
+	$(MAKE) install PREFIX=$(C_PREFIX)
+	touch $@
+
+$(WORK)/demo-c: $(C_PREFIX)/.installed demo/program.c ffi-c/examples/app_service_token.h
+	cc -std=c99 -O2 -Wall -Wextra -Werror -Iffi-c/examples -o $@ demo/program.c -Wl,-rpath,$(C_PREFIX)/lib \
+		$$(PKG_CONFIG_PATH=$(C_PREFIX)/lib/pkgconfig pkg-config --cflags --libs respass)
 
 emulator: prepare
 	cargo build --quiet -p respass-emulator
@@ -96,4 +145,4 @@ bench: prepare $(VENV)/.installed
 	bench/run.sh
 
 clean:
-	rm -rf $(WORK) dist target bindings-node/*.node
+	rm -rf $(WORK) dist target bindings-node/*.node bindings-node/node_modules

@@ -183,7 +183,8 @@ def test_c_samples_build_and_run(
         "SSL_CERT_FILE": azure.ca,
     }
     (tmp_path / "sample.c").write_text(adapted(block, azure, server))
-    build = "cc -std=c99 -Wall -Wextra -Werror -o sample sample.c $(pkg-config --cflags --libs respass)"
+    examples = REPOSITORY / "ffi-c" / "examples"
+    build = f"cc -std=c99 -Wall -Wextra -Werror -I{examples} -o sample sample.c $(pkg-config --cflags --libs respass)"
     run(["sh", "-c", build], tmp_path, environment)
     before = azure.admin("/stats")["auth_accepted"]
     run(["./sample"], tmp_path, environment)

@@ -41,13 +41,15 @@ class Bench:
         cpus = sorted(os.sched_getaffinity(0))
         self.server_cpu, self.client_cpu = cpus[0], cpus[-1]
         languages = {CLIENTS[name][0] for scenario in scenarios for name in scenario.clients}
-        self.python = self.c = self.node = None
+        self.python = self.c = self.node = self.rust = None
         if "own" in languages:
             self.python = {"own": setup.python_own(), "peers": setup.python_peers()}
         if "c" in languages:
             self.c = setup.c_programs()
         if "node" in languages:
             self.node = setup.node_programs()
+        if "rust" in languages:
+            self.rust = setup.rust_program()
 
     def command(self, scenario, client, server):
         language, name = CLIENTS[client]
@@ -56,7 +58,8 @@ class Bench:
             return command + ([server.ca, servers.USER, servers.PASSWORD] if scenario.tls else [])
         if language == "node":
             return ["node", self.node[name], "127.0.0.1", server.port, self.seconds * NODE_FACTOR]
-        command = [self.python[language], HERE / "driver.py", name, scenario.workload, "--port", server.port]
+        program = [self.rust] if language == "rust" else [self.python[language], HERE / "driver.py"]
+        command = [*program, name, scenario.workload, "--port", server.port]
         command += ["--seconds", self.seconds, "--tasks", scenario.tasks]
         if scenario.tls:
             command += ["--ca", server.ca, "--user", servers.USER, "--password", servers.PASSWORD]
@@ -179,7 +182,9 @@ def main():
     if scenarios:
         with servers.running(bench.server_cpu) as bench.servers:
             samples = measure(bench, scenarios, options.rounds, options.patience)
-    versions = setup.versions(bench.python, bench.node, has_hiredis=bench.c is not None or has_parser)
+    versions = setup.versions(
+        bench.python, bench.node, has_hiredis=bench.c is not None or has_parser, has_rust=bench.rust is not None
+    )
     text, missed = report.write(samples, parser, versions, options)
     options.out.write_text(text)
     print(text)

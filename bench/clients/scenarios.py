@@ -17,6 +17,8 @@ CLIENTS = {
     "hiredis": ("c", "hiredis"),
     "respass Node": ("node", "respass"),
     "node-redis": ("node", "node-redis"),
+    "respass Rust": ("rust", "respass"),
+    "redis-rs": ("rust", "redis-rs"),
 }
 
 
@@ -72,6 +74,11 @@ def in_c(name, title, workload, target, own="respass C", beside=("respass C, pol
         )
 
 
+def rust(name, title, workload, target, **options):
+    title = f"Rust, one thread of tokio, {title}"
+    return Scenario(name, title, workload, "respass Rust", ("redis-rs",), target, **options)
+
+
 ONE, GETS, SETS = "sync GET, one at a time", "sync pipeline of 1,000 GET", "sync pipeline of 1,000 SET"
 SCENARIOS = (
     tasks("conc-100", 100, 4),
@@ -109,4 +116,12 @@ SCENARIOS = (
         "respass Node",
         ("node-redis",),
     ),
+    rust("rust-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1, tasks=100),
+    rust("rust-pipe-get", "pipeline of 1,000 GET", "pipe_get", 1.2),
+    # The server is the limit: a client that costs nothing would be at 1.2.
+    rust("rust-pipe-set", "pipeline of 1,000 SET", "pipe_set", None),
+    rust("rust-lrange", "LRANGE of 100,000 x 20 B", "lrange", None),
+    rust("rust-tls-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1, tasks=100, tls=True),
+    rust("rust-tls-pipe-get", "pipeline of 1,000 GET", "pipe_get", 1.2, tls=True),
+    rust("rust-tls-pipe-set", "pipeline of 1,000 SET", "pipe_set", None, tls=True),
 )

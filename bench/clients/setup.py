@@ -105,7 +105,15 @@ def node_programs():
     return {"respass": own / "examples" / "probe.mjs", "node-redis": HERE / "node_redis.mjs"}
 
 
-def versions(python, node, has_hiredis):
+def rust_program():
+    """Ours and redis-rs in one, built in a workspace of its own."""
+    print("building the Rust clients", file=sys.stderr)
+    environ = {**os.environ, "CARGO_TARGET_DIR": str(WORK / "rust")}
+    run("cargo", "build", "--release", "--quiet", cwd=HERE / "rust", env=environ)
+    return WORK / "rust" / "release" / "respass-bench-rust"
+
+
+def versions(python, node, has_hiredis, has_rust):
     """What was measured, as far as it was."""
     lines = ["redis-server " + run("redis-server", "--version").split("v=")[1].split()[0]]
     if python:
@@ -126,6 +134,10 @@ def versions(python, node, has_hiredis):
         ]
     if has_hiredis:
         lines.append("hiredis " + hiredis_version())
+    if has_rust:
+        tree = run("cargo", "tree", "--depth", "1", "--prefix", "none", cwd=HERE / "rust").splitlines()
+        crates = dict(line.split(" v", 1) for line in tree)
+        lines += [f"{name} {crates[name].split()[0]}" for name in ("redis", "tokio")]
     lines.append(run("rustc", "--version").strip().split(" (")[0])
     return ", ".join([*lines, run(os.environ.get("CC", "cc"), "--version").splitlines()[0]])
 

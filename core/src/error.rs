@@ -31,6 +31,8 @@ pub enum ErrorCode {
     OwnedByClient = 104,
     /// The configuration cannot work.
     InvalidConfig = 105,
+    /// A reply is of another kind than the caller asked for. The command was answered.
+    UnexpectedReply = 106,
 
     /// The server could not be reached.
     Unreachable = 200,

@@ -99,6 +99,8 @@ enum respass_error_code
     RESPASS_ERROR_CODE_OWNED_BY_CLIENT = 104,
     // The configuration cannot work.
     RESPASS_ERROR_CODE_INVALID_CONFIG = 105,
+    // A reply is of another kind than the caller asked for. The command was answered.
+    RESPASS_ERROR_CODE_UNEXPECTED_REPLY = 106,
     // The server could not be reached.
     RESPASS_ERROR_CODE_UNREACHABLE = 200,
     // The connection was lost.

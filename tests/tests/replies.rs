@@ -31,6 +31,21 @@ fn commands_of_one_turn_leave_in_one_write() {
 }
 
 #[test]
+fn a_buffer_given_back_is_filled_again_and_nothing_of_its_old_bytes_leaves() {
+    let mut talk = Conversation::ready();
+    let conn = talk.conn.expect("a connection");
+    let now = talk.now();
+    let spare = b"what left long ago".repeat(1000);
+    let place = spare.as_ptr();
+    talk.submit("GET a");
+    assert!(talk.client.exchange_transmit(conn, spare, now).ends_with(b"GET\r\n$1\r\na\r\n"));
+    talk.submit("GET b");
+    let bytes = talk.client.exchange_transmit(conn, Vec::new(), now);
+    assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"[..], place));
+    assert!(!talk.client.has_transmit());
+}
+
+#[test]
 fn a_cancelled_commands_reply_is_dropped_and_the_next_one_is_right() {
     let mut talk = Conversation::ready();
     let (first, second) = (talk.submit("GET a"), talk.submit("GET b"));

@@ -30,6 +30,13 @@ pub struct FetchedToken {
     pub refresh_on: Option<UnixTime>,
 }
 
+impl FetchedToken {
+    /// A token whose own claims tell its life.
+    pub fn new(text: Secret) -> FetchedToken {
+        FetchedToken { text, expires_on: None, expires_in: None, refresh_on: None }
+    }
+}
+
 /// Why no token was obtained. The text is the host's own and must hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFailure {

@@ -324,12 +324,17 @@ impl Client {
 
     /// Bytes to write, for hosts that write asynchronously: they count as transmitted. Call until it is empty.
     pub fn take_transmit(&mut self, conn: ConnId, now: Now) -> Vec<u8> {
+        self.exchange_transmit(conn, Vec::new(), now)
+    }
+
+    /// The same for hosts that give back the buffer of the last bytes, for the memory in it.
+    pub fn exchange_transmit(&mut self, conn: ConnId, spare: Vec<u8>, now: Now) -> Vec<u8> {
         self.seal(conn, now);
         let Some(connection) = self.node.connection.as_mut().filter(|connection| connection.id() == conn)
         else {
             return Vec::new();
         };
-        let bytes = connection.take_unsent();
+        let bytes = connection.take_unsent(spare);
         if !connection.wants_seal(&self.node.queue) {
             self.is_transmit_signalled = false;
         }

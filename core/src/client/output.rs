@@ -211,7 +211,7 @@ impl NoticeKind {
 }
 
 /// How much a notice matters to whoever keeps the logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Severity {
     /// Routine.

@@ -33,6 +33,7 @@ impl Client {
         let deadline = self.deadline(None, monotonic);
         let first = CommandId(self.latest_command + 1);
         let mut count = 0;
+        self.node.queue.reserve(len);
         for arguments in batch.commands() {
             let id = self.next_id();
             self.node.queue.push(id, deadline, arguments);

@@ -417,8 +417,8 @@ impl Connection {
         self.outbound.unsent()
     }
 
-    pub(crate) fn take_unsent(&mut self) -> Vec<u8> {
-        self.outbound.take()
+    pub(crate) fn take_unsent(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        self.outbound.take(spare)
     }
 
     pub(crate) fn handle_transmitted(&mut self, len: usize) {

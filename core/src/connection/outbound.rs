@@ -37,9 +37,10 @@ impl Outbound {
         }
     }
 
-    /// Everything unsent, which counts as transmitted.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.bytes);
+    /// Everything unsent, which counts as transmitted. `spare` is the buffer to go on with.
+    pub(crate) fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
+        spare.clear();
+        let mut bytes = std::mem::replace(&mut self.bytes, spare);
         if self.head > 0 {
             bytes.drain(..self.head);
         }

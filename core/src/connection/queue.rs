@@ -99,6 +99,11 @@ impl Queue {
         self.push_entry(id, deadline, steps, start, first_end.unwrap_or(self.bytes.len()));
     }
 
+    /// Makes room for commands of about so many bytes in all, so that the buffer moves once at most.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        self.bytes.reserve(len);
+    }
+
     fn word(&mut self, word: &[u8]) {
         encode_header(b'*', 1, &mut self.bytes);
         encode_header(b'$', word.len(), &mut self.bytes);

@@ -13,6 +13,14 @@ pub fn encode_command<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>, ou
 
 /// Appends `<kind><len>\r\n`.
 pub(crate) fn encode_header(kind: u8, len: usize, out: &mut Vec<u8>) {
+    // Nearly all lengths are small, and appending an array of known size is a store instead of a call.
+    let digit = |unit: usize| b'0' + (len / unit % 10) as u8;
+    match len {
+        0..10 => return out.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),
+        10..100 => return out.extend_from_slice(&[kind, digit(10), digit(1), b'\r', b'\n']),
+        100..1000 => return out.extend_from_slice(&[kind, digit(100), digit(10), digit(1), b'\r', b'\n']),
+        _ => {}
+    }
     // A digit buffer on the stack and one append: three small appends cost three capacity checks.
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(len).as_bytes();
@@ -35,6 +43,15 @@ mod tests {
         let mut out = Vec::new();
         encode_command(arguments.into_iter(), &mut out);
         assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$21\r\na\r\n*1\r\n$8\r\nFLUSHALL\r\n\r\n");
+    }
+
+    #[test]
+    fn every_length_is_written_as_its_digits() {
+        for len in (0..1100).chain([9_999, 10_000, 65_536, 1 << 29]) {
+            let mut out = Vec::new();
+            encode_header(b'$', len, &mut out);
+            assert_eq!(out, format!("${len}\r\n").as_bytes());
+        }
     }
 
     #[test]

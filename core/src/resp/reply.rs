@@ -150,10 +150,33 @@ impl<'a> Reply<'a> {
         Elements { nodes: self.nodes.get(1..).unwrap_or_default(), bytes: self.bytes, left }
     }
 
-    /// How many nodes the value spans.
-    fn span(&self) -> usize {
+    /// How many nodes the value spans, its own included: the next value of the tape begins so much later.
+    pub fn span(&self) -> usize {
         let node = self.node();
         if node.kind.is_aggregate() { usize::try_from(node.value).unwrap_or(1).max(1) } else { 1 }
+    }
+
+    /// Bytes of all strings in the value.
+    pub fn bytes_len(&self) -> usize {
+        let strings = self.own_nodes().iter().filter(|node| node.kind.has_bytes());
+        strings.map(|node| node.count as usize).sum()
+    }
+
+    /// The value on a tape of its own over a block of its own: what to keep where the others need not be kept.
+    pub fn to_tape(&self) -> (Vec<Node>, Vec<u8>) {
+        let mut nodes = self.own_nodes().to_vec();
+        let mut bytes = Vec::with_capacity(self.bytes_len());
+        for (index, node) in nodes.iter_mut().enumerate() {
+            if node.kind.has_bytes() {
+                node.value = bytes.len() as u64;
+                bytes.extend_from_slice(Reply::at(self.nodes, self.bytes, index).as_bytes());
+            }
+        }
+        (nodes, bytes)
+    }
+
+    fn own_nodes(&self) -> &'a [Node] {
+        self.nodes.get(..self.span()).unwrap_or(self.nodes)
     }
 }
 
@@ -181,3 +204,33 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl ExactSizeIterator for Elements<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_tape_of_its_own_takes_its_bytes_along_and_nothing_else() {
+        // [ "ab", ["cd", 7] ] in front of "other".
+        let nodes = [
+            Node::new(Kind::Array, 2, 5),
+            Node::new(Kind::BulkString, 2, 10),
+            Node::new(Kind::Array, 2, 3),
+            Node::new(Kind::SimpleString, 2, 20),
+            Node::new(Kind::Integer, 0, 7),
+            Node::new(Kind::BulkString, 5, 30),
+        ];
+        let mut block = vec![b'.'; 40];
+        block[10..12].copy_from_slice(b"ab");
+        block[20..22].copy_from_slice(b"cd");
+        block[30..35].copy_from_slice(b"other");
+        let whole = Reply::at(&nodes, &block, 0);
+        assert_eq!((whole.span(), whole.bytes_len()), (5, 4));
+        let (own_nodes, own_bytes) = whole.to_tape();
+        assert_eq!((own_nodes.len(), own_bytes.as_slice()), (5, &b"abcd"[..]));
+        let inner = Reply::at(&own_nodes, &own_bytes, 2);
+        let texts: Vec<_> = inner.elements().map(|element| element.as_bytes()).collect();
+        assert_eq!(texts, [&b"cd"[..], b""]);
+        assert_eq!(Reply::at(&nodes, &block, 5).to_tape().1, b"other");
+    }
+}

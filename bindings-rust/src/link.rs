@@ -1,0 +1,188 @@
+//! One connection's socket: from the wish to connect to the last byte.
+
+use crate::shared::{Shared, TurnBuffers};
+use futures_lite::{AsyncRead, AsyncWrite};
+use respass::{ConnId, DisconnectCause};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// See the module's description.
+pub(crate) struct Link<S> {
+    conn: ConnId,
+    socket: Socket<S>,
+    /// Bytes that the socket has not taken yet, from `written` on.
+    unsent: Vec<u8>,
+    written: usize,
+    /// The core may have more to write.
+    wants_write: bool,
+    needs_flush: bool,
+    /// The socket has nothing to read, and will wake the driver when it has.
+    is_dry: bool,
+}
+
+type Connecting<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
+
+enum Socket<S> {
+    Connecting(Connecting<S>),
+    Open(S),
+    /// The core is done with it; what `unsent` holds may still go.
+    Ending(S),
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    pub(crate) fn new(conn: ConnId, connecting: Connecting<S>) -> Link<S> {
+        let socket = Socket::Connecting(connecting);
+        Link {
+            conn,
+            socket,
+            unsent: Vec::new(),
+            written: 0,
+            wants_write: false,
+            needs_flush: false,
+            is_dry: false,
+        }
+    }
+
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.socket, Socket::Over)
+    }
+
+    /// The driver was woken, maybe by the socket.
+    pub(crate) fn begin_turn(&mut self) {
+        self.is_dry = false;
+    }
+
+    pub(crate) fn want_write(&mut self) {
+        self.wants_write = true;
+    }
+
+    /// The core has forgotten the connection. Behind bytes that left in part nothing can follow.
+    pub(crate) fn end(&mut self, last_bytes: Vec<u8>) {
+        let is_clean = self.unsent.is_empty();
+        self.socket = match std::mem::replace(&mut self.socket, Socket::Over) {
+            Socket::Open(stream) if is_clean => Socket::Ending(stream),
+            _ => Socket::Over,
+        };
+        self.unsent = last_bytes;
+        self.written = 0;
+    }
+
+    /// One step: connects, reads once, writes once. Whether anything moved.
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Shared,
+        buffers: &mut TurnBuffers,
+        received: &mut [u8],
+        context: &mut Context<'_>,
+    ) -> bool {
+        match &mut self.socket {
+            Socket::Connecting(connecting) => match connecting.as_mut().poll(context) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(stream)) => {
+                    self.socket = Socket::Open(stream);
+                    shared.run(buffers, |client, now| client.handle_connected(self.conn, now));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.lose(DisconnectCause::ConnectFailed(error.to_string()), shared, buffers);
+                }
+            },
+            Socket::Open(_) => {
+                let has_read = self.read(shared, buffers, received, context);
+                return self.write(shared, buffers, context) || has_read;
+            }
+            Socket::Ending(stream) => {
+                // What the socket takes at once, and no more: nothing waits for this connection.
+                let _ = Pin::new(&mut *stream).poll_write(context, &self.unsent);
+                let _ = Pin::new(stream).poll_close(context);
+                self.socket = Socket::Over;
+            }
+            Socket::Over => return false,
+        }
+        true
+    }
+
+    fn read(
+        &mut self,
+        shared: &Shared,
+        buffers: &mut TurnBuffers,
+        received: &mut [u8],
+        context: &mut Context<'_>,
+    ) -> bool {
+        let Socket::Open(stream) = &mut self.socket else { return false };
+        if self.is_dry {
+            return false;
+        }
+        match Pin::new(stream).poll_read(context, received) {
+            Poll::Pending => {
+                self.is_dry = true;
+                return false;
+            }
+            Poll::Ready(Err(error)) if is_passing(&error) => {}
+            Poll::Ready(Err(error)) => {
+                self.lose(DisconnectCause::Broken(error.to_string()), shared, buffers);
+            }
+            Poll::Ready(Ok(0)) => self.lose(DisconnectCause::Closed, shared, buffers),
+            Poll::Ready(Ok(len)) => {
+                let bytes = received.get(..len).unwrap_or_default();
+                shared.receive(buffers, self.conn, bytes);
+            }
+        }
+        true
+    }
+
+    fn write(&mut self, shared: &Shared, buffers: &mut TurnBuffers, context: &mut Context<'_>) -> bool {
+        if self.written == self.unsent.len() && self.wants_write {
+            self.refill(shared, buffers);
+        }
+        let Socket::Open(stream) = &mut self.socket else { return false };
+        let rest = self.unsent.get(self.written..).unwrap_or_default();
+        if rest.is_empty() {
+            if self.needs_flush && Pin::new(stream).poll_flush(context).is_ready() {
+                self.needs_flush = false;
+            }
+            return false;
+        }
+        match Pin::new(stream).poll_write(context, rest) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(error)) if is_passing(&error) => {}
+            Poll::Ready(Ok(len)) if len > 0 => {
+                self.written += len;
+                self.needs_flush = true;
+            }
+            // What the server said before it closed may still be there to read, and tells more.
+            Poll::Ready(_) if !self.is_dry => {}
+            Poll::Ready(taken) => {
+                let why = taken.map_or_else(|error| error.to_string(), |_| "it takes no bytes".to_owned());
+                self.lose(DisconnectCause::Broken(why), shared, buffers);
+            }
+        }
+        true
+    }
+
+    /// Takes what the core has to write. It counts as transmitted, for the buffer is the socket's from now
+    /// on.
+    fn refill(&mut self, shared: &Shared, buffers: &mut TurnBuffers) {
+        let Link { conn, unsent, wants_write, .. } = self;
+        self.written = 0;
+        shared.run(buffers, |client, now| {
+            *unsent = client.exchange_transmit(*conn, std::mem::take(unsent), now);
+            *wants_write = client.has_transmit();
+        });
+    }
+
+    fn lose(&mut self, cause: DisconnectCause, shared: &Shared, buffers: &mut TurnBuffers) {
+        self.socket = Socket::Over;
+        shared.run(buffers, |client, now| client.handle_disconnected(self.conn, cause, now));
+    }
+}
+
+/// Not an end: the socket only wants to be asked again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
