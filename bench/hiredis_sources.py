@@ -34,9 +34,10 @@ def hiredis_sources(work):
     return found[-1]
 
 
-def compile_with_hiredis(work, source, program):
-    """The program from one C file and hiredis."""
+def compile_with_hiredis(work, source, program, has_tls=False):
+    """The program from one C file and hiredis; with its TLS, OpenSSL's headers are needed."""
     sources = hiredis_sources(work)
-    command = [os.environ.get("CC", "cc"), "-O2", "-g", "-I", sources, "-o", program, source]
-    subprocess.run([*command, *(sources / name for name in FILES)], check=True)
+    files = [sources / name for name in FILES + (("ssl.c",) if has_tls else ())]
+    command = [os.environ.get("CC", "cc"), "-O2", "-g", "-I", sources, "-o", program, source, *files]
+    subprocess.run([*command, *(("-lssl", "-lcrypto") if has_tls else ())], check=True)
     return program

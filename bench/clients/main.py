@@ -54,7 +54,8 @@ class Bench:
     def command(self, scenario, client, server):
         language, name = CLIENTS[client]
         if language == "c":
-            return [self.c[name], "127.0.0.1", server.port, self.seconds]
+            command = [self.c[name], scenario.workload, "127.0.0.1", server.port, self.seconds, scenario.tasks]
+            return command + ([server.ca, servers.USER, servers.PASSWORD] if scenario.tls else [])
         if language == "node":
             return ["node", self.node[name], "127.0.0.1", server.port, self.seconds * NODE_FACTOR]
         program = [self.rust] if language == "rust" else [self.python[language], HERE / "driver.py"]

@@ -12,7 +12,8 @@ CLIENTS = {
     "valkey-glide sync": ("peers", "GlideSync"),
     "valkey-glide asyncio": ("peers", "GlideAsync"),
     "bare socket (no client)": ("peers", "BareSocket"),
-    "respass C": ("c", "respass"),
+    "respass C": ("c", "respass_blocking"),
+    "respass C, poll loop": ("c", "respass"),
     "hiredis": ("c", "hiredis"),
     "respass Node": ("node", "respass"),
     "node-redis": ("node", "node-redis"),
@@ -57,6 +58,22 @@ def tasks(name, count, target, peer="redis-py asyncio+hiredis", **options):
     return Scenario(name, title, "tasks", "respass asyncio", against, target, tasks=count, **options)
 
 
+def in_c(name, title, workload, target, own="respass C", beside=("respass C, poll loop",), **options):
+    """Plain and over TLS."""
+    for prefix, tls in (("", False), ("tls-", True)):
+        yield Scenario(
+            prefix + name,
+            f"C, {title}",
+            workload,
+            own,
+            ("hiredis",),
+            target,
+            beside,
+            tls=tls,
+            **options,
+        )
+
+
 def rust(name, title, workload, target, **options):
     title = f"Rust, one thread of tokio, {title}"
     return Scenario(name, title, workload, "respass Rust", ("redis-rs",), target, **options)
@@ -77,7 +94,20 @@ SCENARIOS = (
     sync(
         "tls-connect", "a new client connects, logs in, PING, close", "connect", 8, shares_cpu=True, tls=True
     ),
-    Scenario("c-pipe-get", "C, batches of 1,000 GET", "ops_per_s", "respass C", ("hiredis",)),
+    *in_c(
+        "c-conc-100",
+        "100 concurrent tasks, GET and SET in turn",
+        "tasks",
+        1.2,
+        own="respass C, poll loop",
+        beside=(),
+        tasks=100,
+    ),
+    *in_c("c-get", "GET, one at a time", "get", 1, shares_cpu=True),
+    *in_c("c-pipe-get", "batches of 1,000 GET", "pipe_get", 1.4),
+    *in_c("c-pipe-set", "batches of 1,000 SET", "pipe_set", 1.05),
+    *in_c("c-lrange", "LRANGE of 100,000 x 20 B", "lrange", 1.8),
+    *in_c("c-large", "GET of 64 MiB", "large", 1.8),
     Scenario("node-pipe-get", "Node, batches of 1,000 GET", "ops_per_s", "respass Node", ("node-redis",)),
     Scenario(
         "node-conc-100",

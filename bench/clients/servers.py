@@ -15,6 +15,7 @@ from pathlib import Path
 USER, PASSWORD = "bench", "correct-horse"
 KEYS, VALUE = 1000, b"x" * 100
 ELEMENTS, ELEMENT_LEN = 100_000, 20
+LARGE_LEN = 64 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 
 
@@ -137,6 +138,7 @@ def seed(server):
     for start in range(0, ELEMENTS, 1000):
         elements = [b"%0*d" % (ELEMENT_LEN, i) for i in range(start, start + 1000)]
         commands.append(encode("RPUSH", "list", *elements))
+    commands.append(encode("SET", "large", bytes(LARGE_LEN)))
     with connected(server) as connection, connection.makefile("rb") as replies:
         for command in commands:
             connection.sendall(command)

@@ -74,24 +74,17 @@ def built(package, suffix):
 
 
 def c_programs():
-    """Ours, which is an example of its binding, and hiredis'."""
-    own, binding = WORK / "probe-c", ROOT / "ffi-c"
+    """Ours and hiredis'."""
+    binding = ROOT / "ffi-c"
     library = built("respass-ffi", "librespass.a")
-    run(
-        os.environ.get("CC", "cc"),
-        "-std=c99",
-        "-O2",
-        "-I",
-        binding / "include",
-        binding / "examples" / "probe.c",
-        library,
-        "-lpthread",
-        "-ldl",
-        "-lm",
-        "-o",
-        own,
-    )
-    return {"respass": own, "hiredis": compile_with_hiredis(WORK, HERE / "hiredis.c", WORK / "hiredis-c")}
+    folders = ("-I", binding / "include", "-I", binding / "adapters")
+    compiler = (os.environ.get("CC", "cc"), "-std=c99", "-O2", *folders)
+    own = {name: WORK / f"{name}-c" for name in ("respass", "respass_blocking")}
+    for name, program in own.items():
+        run(*compiler, HERE / f"{name}.c", library, "-lpthread", "-ldl", "-lm", "-o", program)
+    return own | {
+        "hiredis": compile_with_hiredis(WORK, HERE / "hiredis.c", WORK / "hiredis-c", has_tls=True),
+    }
 
 
 def node_programs():

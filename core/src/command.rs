@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// A command accepted by a client. Never reused, always below 2^53, ascending in submission order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct CommandId(pub(crate) u64);
 
 impl CommandId {

@@ -25,6 +25,18 @@
 // This handle met a bug in respass, now or before. All that is left to do is to free it.
 #define RESPASS_RESULT_PANIC 3
 
+// The handle was freed, is of another type, or was never given out.
+#define RESPASS_RESULT_HANDLE 4
+
+// Another call uses this handle now: one of another thread, or one that this call comes from.
+#define RESPASS_RESULT_BUSY 5
+
+// The handle was made before the process forked.
+#define RESPASS_RESULT_FORKED 6
+
+// Nothing is left.
+#define RESPASS_RESULT_END 7
+
 // No time: nothing is due.
 #define RESPASS_NEVER_US UINT64_MAX
 
@@ -70,103 +82,103 @@ typedef uint8_t respass_kind;
 #endif // __cplusplus
 
 // What went wrong. The numbers are stable across versions and languages and are never reused.
-enum respass_error
+enum respass_error_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint16_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     // The client is closed.
-    RESPASS_ERROR_CLOSED = 100,
+    RESPASS_ERROR_CODE_CLOSED = 100,
     // More bytes are queued and in flight than `Limits::queued_bytes_max` allows.
-    RESPASS_ERROR_QUEUE_FULL = 101,
+    RESPASS_ERROR_CODE_QUEUE_FULL = 101,
     // The command is empty, malformed or too large.
-    RESPASS_ERROR_INVALID_COMMAND = 102,
+    RESPASS_ERROR_CODE_INVALID_COMMAND = 102,
     // The command would need a connection of its own.
-    RESPASS_ERROR_NEEDS_OWN_CONNECTION = 103,
+    RESPASS_ERROR_CODE_NEEDS_OWN_CONNECTION = 103,
     // The command changes a state that the client keeps itself.
-    RESPASS_ERROR_OWNED_BY_CLIENT = 104,
+    RESPASS_ERROR_CODE_OWNED_BY_CLIENT = 104,
     // The configuration cannot work.
-    RESPASS_ERROR_INVALID_CONFIG = 105,
+    RESPASS_ERROR_CODE_INVALID_CONFIG = 105,
     // A reply is of another kind than the caller asked for. The command was answered.
-    RESPASS_ERROR_UNEXPECTED_REPLY = 106,
+    RESPASS_ERROR_CODE_UNEXPECTED_REPLY = 106,
     // The server could not be reached.
-    RESPASS_ERROR_UNREACHABLE = 200,
+    RESPASS_ERROR_CODE_UNREACHABLE = 200,
     // The connection was lost.
-    RESPASS_ERROR_CONNECTION_LOST = 201,
+    RESPASS_ERROR_CODE_CONNECTION_LOST = 201,
     // TLS failed: certificate, versions, or a broken stream.
-    RESPASS_ERROR_TLS = 202,
+    RESPASS_ERROR_CODE_TLS = 202,
     // The server's bytes were no RESP, or its replies did not fit the commands.
-    RESPASS_ERROR_PROTOCOL = 203,
+    RESPASS_ERROR_CODE_PROTOCOL = 203,
     // No reply came in time.
-    RESPASS_ERROR_TIMEOUT = 300,
+    RESPASS_ERROR_CODE_TIMEOUT = 300,
     // The caller gave up.
-    RESPASS_ERROR_CANCELLED = 301,
+    RESPASS_ERROR_CODE_CANCELLED = 301,
     // The server refused the login.
-    RESPASS_ERROR_LOGIN_REFUSED = 400,
+    RESPASS_ERROR_CODE_LOGIN_REFUSED = 400,
     // The credential gave no token.
-    RESPASS_ERROR_TOKEN_UNAVAILABLE = 401,
+    RESPASS_ERROR_CODE_TOKEN_UNAVAILABLE = 401,
     // The token cannot be used, or must not be sent.
-    RESPASS_ERROR_TOKEN_REFUSED = 402,
+    RESPASS_ERROR_CODE_TOKEN_REFUSED = 402,
     // The server refused a token that looks right: its identity has no access policy assignment.
-    RESPASS_ERROR_NO_ASSIGNMENT = 403,
+    RESPASS_ERROR_CODE_NO_ASSIGNMENT = 403,
     // The server refused a token that was sent with another user name than its object id.
-    RESPASS_ERROR_WRONG_USER_NAME = 404,
+    RESPASS_ERROR_CODE_WRONG_USER_NAME = 404,
     // The server refused a token that is for another service.
-    RESPASS_ERROR_WRONG_AUDIENCE = 405,
+    RESPASS_ERROR_CODE_WRONG_AUDIENCE = 405,
     // The server refused a token that has ended by the local clock.
-    RESPASS_ERROR_TOKEN_EXPIRED = 406,
+    RESPASS_ERROR_CODE_TOKEN_EXPIRED = 406,
     // The server refused a token that is not valid yet by the local clock.
-    RESPASS_ERROR_TOKEN_NOT_YET_VALID = 407,
+    RESPASS_ERROR_CODE_TOKEN_NOT_YET_VALID = 407,
     // An error reply that no other code names.
-    RESPASS_ERROR_SERVER = 500,
+    RESPASS_ERROR_CODE_SERVER = 500,
     // `WRONGPASS`
-    RESPASS_ERROR_WRONG_PASS = 501,
+    RESPASS_ERROR_CODE_WRONG_PASS = 501,
     // `NOAUTH`
-    RESPASS_ERROR_NO_AUTH = 502,
+    RESPASS_ERROR_CODE_NO_AUTH = 502,
     // `NOPERM`
-    RESPASS_ERROR_NO_PERM = 503,
+    RESPASS_ERROR_CODE_NO_PERM = 503,
     // `LOADING`
-    RESPASS_ERROR_LOADING = 504,
+    RESPASS_ERROR_CODE_LOADING = 504,
     // `BUSY`
-    RESPASS_ERROR_BUSY = 505,
+    RESPASS_ERROR_CODE_BUSY = 505,
     // `READONLY`
-    RESPASS_ERROR_READ_ONLY = 506,
+    RESPASS_ERROR_CODE_READ_ONLY = 506,
     // `OOM`
-    RESPASS_ERROR_OUT_OF_MEMORY = 507,
+    RESPASS_ERROR_CODE_OUT_OF_MEMORY = 507,
     // `NOSCRIPT`
-    RESPASS_ERROR_NO_SCRIPT = 508,
+    RESPASS_ERROR_CODE_NO_SCRIPT = 508,
     // `EXECABORT`, or the error that made EXEC run nothing.
-    RESPASS_ERROR_EXEC_ABORT = 509,
+    RESPASS_ERROR_CODE_EXEC_ABORT = 509,
     // `WRONGTYPE`
-    RESPASS_ERROR_WRONG_TYPE = 510,
+    RESPASS_ERROR_CODE_WRONG_TYPE = 510,
     // `MOVED`
-    RESPASS_ERROR_MOVED = 511,
+    RESPASS_ERROR_CODE_MOVED = 511,
     // `ASK`
-    RESPASS_ERROR_ASK = 512,
+    RESPASS_ERROR_CODE_ASK = 512,
     // `TRYAGAIN`
-    RESPASS_ERROR_TRY_AGAIN = 513,
+    RESPASS_ERROR_CODE_TRY_AGAIN = 513,
     // `CROSSSLOT`
-    RESPASS_ERROR_CROSS_SLOT = 514,
+    RESPASS_ERROR_CODE_CROSS_SLOT = 514,
     // `CLUSTERDOWN`
-    RESPASS_ERROR_CLUSTER_DOWN = 515,
+    RESPASS_ERROR_CODE_CLUSTER_DOWN = 515,
     // `MASTERDOWN`
-    RESPASS_ERROR_MASTER_DOWN = 516,
+    RESPASS_ERROR_CODE_MASTER_DOWN = 516,
     // `MISCONF`
-    RESPASS_ERROR_MISCONF = 517,
+    RESPASS_ERROR_CODE_MISCONF = 517,
     // `NOREPLICAS`
-    RESPASS_ERROR_NO_REPLICAS = 518,
+    RESPASS_ERROR_CODE_NO_REPLICAS = 518,
     // `UNKILLABLE`
-    RESPASS_ERROR_UNKILLABLE = 519,
+    RESPASS_ERROR_CODE_UNKILLABLE = 519,
     // `BUSYGROUP`
-    RESPASS_ERROR_BUSY_GROUP = 520,
+    RESPASS_ERROR_CODE_BUSY_GROUP = 520,
     // `NOGROUP`
-    RESPASS_ERROR_NO_GROUP = 521,
+    RESPASS_ERROR_CODE_NO_GROUP = 521,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum respass_error respass_error;
+typedef enum respass_error_code respass_error_code;
 #else
-typedef uint16_t respass_error;
+typedef uint16_t respass_error_code;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -230,23 +242,21 @@ typedef uint32_t respass_output_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What a notice tells.
+// What a notice tells, as a number that is the same in every language and is never reused.
 enum respass_notice
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
+  : uint8_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // One that this version has no number for.
-    RESPASS_NOTICE_OTHER = 0,
-    // The connection is logged in.
+    // A connection is logged in.
     RESPASS_NOTICE_READY = 1,
-    // The connection was lost or given up.
+    // A connection was lost or given up.
     RESPASS_NOTICE_CONNECTION_LOST = 2,
-    // The server refused the login.
+    // The server refused a login.
     RESPASS_NOTICE_LOGIN_REFUSED = 3,
-    // The live connection presented a newer token and the server accepted it.
+    // A live connection presented a newer token and the server accepted it.
     RESPASS_NOTICE_RE_AUTHENTICATED = 4,
-    // The live connection presented a newer token and the server refused it.
+    // A live connection presented a newer token and the server refused it.
     RESPASS_NOTICE_RE_AUTH_REFUSED = 5,
     // The server accepted a token that had ended by the local clock.
     RESPASS_NOTICE_CLOCK_IS_WRONG = 6,
@@ -259,7 +269,7 @@ enum respass_notice
 #if __STDC_VERSION__ >= 202311L
 typedef enum respass_notice respass_notice;
 #else
-typedef uint32_t respass_notice;
+typedef uint8_t respass_notice;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -342,20 +352,37 @@ typedef uint32_t respass_timer;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How a core reaches its server and who it is there.
+// Several commands, for `respass_append_batch` and `respass_transaction`. It stays as it is when it is given.
+typedef struct respass_batch respass_batch;
+
+// A connected client. Its calls wait. While none is made it does nothing: a program that pauses for long does so by
+// `respass_client_idle`.
+typedef struct respass_client respass_client;
+
+// How to reach a server and who to be there.
 typedef struct respass_config respass_config;
 
 // A Redis client without sockets, clocks and threads.
 typedef struct respass_core respass_core;
 
+// Who logs in, for `respass_config_set_credential`. Clients that are opened with the same credential share its
+// tokens.
+typedef struct respass_credential respass_credential;
+
 // What the pointers of an output point into.
 typedef struct respass_owner respass_owner;
+
+// A reply, or one value inside of one. It stays as it is after its client was closed.
+typedef struct respass_reply respass_reply;
 
 // Owns when to ask a credential for tokens, and what its answers are worth.
 typedef struct respass_source respass_source;
 
 // What a source has for its cores: a token, or why there is none.
 typedef struct respass_token respass_token;
+
+// One question to a credential. Any thread may answer it, once; that ends it.
+typedef struct respass_token_request respass_token_request;
 
 // Bytes that somebody else owns. `data` is never NULL.
 typedef struct respass_slice {
@@ -368,13 +395,17 @@ typedef struct respass_slice {
 // What a call came to: `RESPASS_RESULT_…` below 100, `RESPASS_ERROR_…` from 100.
 typedef uint32_t respass_result;
 
-// Both clocks, read at the same moment.
-typedef struct respass_now {
-    // Microseconds of a clock that never goes back, from any start: CLOCK_MONOTONIC.
-    uint64_t monotonic_us;
-    // Microseconds since 1970: CLOCK_REALTIME. Compared with token claims and certificates only.
-    uint64_t unix_us;
-} respass_now;
+// Why a call failed. The texts end with a NUL and are cut where they are too long.
+typedef struct respass_error {
+    // What the call returned: a RESPASS_RESULT_… or a RESPASS_ERROR_CODE_….
+    uint32_t code;
+    // A RESPASS_OUTCOME_…: what became of the command; 0 where there was none.
+    uint32_t outcome;
+    // The cause. Holds no secret; may hold text of the server's.
+    char message[512];
+    // What to do about it, where experience tells; else empty.
+    char hint[256];
+} respass_error;
 
 // One value of the tape. What `count` and `value` mean depends on `kind`:
 //
@@ -402,7 +433,7 @@ typedef struct respass_answer {
     // The id that `respass_core_submit` gave.
     uint64_t command;
     // Index of the reply's first node.
-    uint64_t node;
+    size_t node;
 } respass_answer;
 
 // One instruction or result. What it points at is its own: release it with `respass_output_clear`, or with
@@ -436,12 +467,198 @@ typedef struct respass_output {
     struct respass_owner *owner;
 } respass_output;
 
+// How a client stands with its login. Holds no secret.
+typedef struct respass_auth_status {
+    // Whether a connection is logged in: 1 or 0.
+    uint32_t is_ready;
+    // 0.
+    uint32_t reserved;
+    // When the token that the connection uses ends, by its own claim, since 1970; 0 where that is not known.
+    uint64_t expires_on_us;
+    // How often a live connection presented a newer token with success.
+    uint64_t reauth_count;
+    // The object id in the latest token; empty where there is none.
+    struct respass_slice oid;
+    // What last went wrong, if it still does; else empty.
+    struct respass_slice last_error;
+} respass_auth_status;
+
+// Both clocks, read at the same moment.
+typedef struct respass_now {
+    // Microseconds of a clock that never goes back, from any start: CLOCK_MONOTONIC.
+    uint64_t monotonic_us;
+    // Microseconds since 1970: CLOCK_REALTIME. Compared with token claims and certificates only.
+    uint64_t unix_us;
+} respass_now;
+
+// Asked for a token, on the thread of a call of a client that wants one. The request is the callback's: it, or
+// somebody later on any thread, ends it by `respass_token_request_resolve`, `_fail` or `_free`. The client that asks
+// is busy meanwhile.
+typedef void (*respass_token_callback)(void *data, struct respass_token_request *request);
+
+// A reply's nodes and bytes, for programs that walk them by themselves. See `respass_node`.
+typedef struct respass_tape {
+    // The reply's own node, followed by what is inside of it.
+    const struct respass_node *nodes;
+    // Number of nodes.
+    size_t nodes_len;
+    // The block that string nodes point into.
+    struct respass_slice bytes;
+} respass_tape;
+
+// Told that a request was answered, on the thread that answered it. May not call anything on that request.
+typedef void (*respass_wake)(void *data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 // Points `version` at the library's version, like "1.2.3", without an end mark. It lives as long as the library.
 struct respass_slice respass_version(void);
+
+// A batch without commands.
+respass_result respass_batch_new(struct respass_batch **batch);
+
+// Releases the batch.
+void respass_batch_free(struct respass_batch *batch);
+
+// One command more. Where `argv_len` is NULL, each argument ends with a NUL.
+respass_result respass_batch_add(struct respass_batch *batch,
+                                 size_t argc,
+                                 const char *const *argv,
+                                 const size_t *argv_len);
+
+// Takes all commands out, and keeps the memory for others.
+respass_result respass_batch_clear(struct respass_batch *batch);
+
+// Connects and logs in. The configuration is copied; its credential is shared. Of `error`, here and everywhere, NULL
+// is allowed.
+respass_result respass_open(const struct respass_config *config,
+                            struct respass_client **client,
+                            struct respass_error *error);
+
+// Ends the connection and releases the client. Its replies stay as they are.
+void respass_close(struct respass_client *client);
+
+// Sends one command and waits for its reply, which is to be freed with `respass_reply_free`. Where `argv_len` is NULL,
+// each argument ends with a NUL; where `reply` is NULL, nobody wants it. An error reply is a failure, and its first
+// word is the code.
+respass_result respass_command(struct respass_client *client,
+                               size_t argc,
+                               const char *const *argv,
+                               const size_t *argv_len,
+                               struct respass_reply **reply,
+                               struct respass_error *error);
+
+// Gives one command without waiting. Its reply comes from `respass_next_reply`, in order. Arguments as in
+// `respass_command`.
+respass_result respass_append(struct respass_client *client,
+                              size_t argc,
+                              const char *const *argv,
+                              const size_t *argv_len,
+                              struct respass_error *error);
+
+// Gives all commands of a batch without waiting, or none. Each has a reply, as after `respass_append`.
+respass_result respass_append_batch(struct respass_client *client,
+                                    const struct respass_batch *batch,
+                                    struct respass_error *error);
+
+// The reply to the first appended command whose reply was not taken; `RESPASS_RESULT_END` where there is none. A
+// command that failed is over, too: the next call is about the next one.
+respass_result respass_next_reply(struct respass_client *client,
+                                  struct respass_reply **reply,
+                                  struct respass_error *error);
+
+// The replies to the next appended commands, as many as came together: an output of kind RESPASS_OUTPUT_KIND_REPLIES,
+// with an answer for each, in order; to be cleared with `respass_output_clear`. This is the fast way through long
+// pipelines. An error reply is a node of kind RESPASS_KIND_ERROR here. Fails as `respass_next_reply` does where the
+// first of the commands has no reply.
+respass_result respass_next_replies(struct respass_client *client,
+                                    struct respass_output *replies,
+                                    struct respass_error *error);
+
+// Runs the commands of a batch as one transaction and waits for its reply: an array with theirs.
+respass_result respass_transaction(struct respass_client *client,
+                                   const struct respass_batch *batch,
+                                   struct respass_reply **reply,
+                                   struct respass_error *error);
+
+// Waits for so long, and keeps the connection alive and logged in meanwhile.
+respass_result respass_client_idle(struct respass_client *client, uint64_t duration_us);
+
+// What happened, worth a log line: an output of kind RESPASS_OUTPUT_KIND_NOTICE, or _NONE where nothing is left. To be
+// cleared with `respass_output_clear`.
+respass_result respass_client_next_notice(struct respass_client *client,
+                                          struct respass_output *notice);
+
+// How the client stands with its login. The texts are borrowed until the next non-const call on it.
+respass_result respass_client_auth_status(struct respass_client *client, struct respass_auth_status *status);
+
+// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
+// `respass_core_new`.
+respass_result respass_config_new(const char *host,
+                                  size_t host_len,
+                                  uint16_t port,
+                                  struct respass_config **config);
+
+// A configuration from a URL: `redis://` or, with TLS, `rediss://`, then `[[user]:password@]host[:port][/database]`.
+respass_result respass_config_from_url(const char *url,
+                                       size_t url_len,
+                                       struct respass_config **config,
+                                       struct respass_error *error);
+
+// Releases the configuration.
+void respass_config_free(struct respass_config *config);
+
+// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
+respass_result respass_config_error_text(const struct respass_config *config, struct respass_slice *text);
+
+// TLS, with the public certificate authorities that are built in, verified by the host's name.
+respass_result respass_config_set_tls(struct respass_config *config);
+
+// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
+respass_result respass_config_add_ca(struct respass_config *config, const char *pem, size_t pem_len);
+
+// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
+respass_result respass_config_set_client_certificate(struct respass_config *config,
+                                                     const char *chain_pem,
+                                                     size_t chain_len,
+                                                     const char *key_pem,
+                                                     size_t key_len);
+
+// TLS, verified by this name instead of the host's.
+respass_result respass_config_set_server_name(struct respass_config *config,
+                                              const char *name,
+                                              size_t name_len);
+
+// Login with a fixed password; an empty user name stands for the default user.
+respass_result respass_config_set_password(struct respass_config *config,
+                                           const char *username,
+                                           size_t username_len,
+                                           const char *password,
+                                           size_t password_len);
+
+// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
+respass_result respass_config_set_token(struct respass_config *config,
+                                        const char *username,
+                                        size_t username_len);
+
+// Lets a token travel without TLS, to a loopback host only. For tests.
+respass_result respass_config_allow_plaintext_token(struct respass_config *config);
+
+// The name shown in the server's CLIENT LIST.
+respass_result respass_config_set_client_name(struct respass_config *config,
+                                              const char *name,
+                                              size_t name_len);
+
+// The database that is selected after login.
+respass_result respass_config_set_database(struct respass_config *config, uint32_t database);
+
+// Bytes of commands that may be queued and in flight; 64 MiB by default.
+respass_result respass_config_set_queued_bytes_max(struct respass_config *config, size_t queued_bytes_max);
+
+// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
+respass_result respass_config_set_timeout(struct respass_config *config, uint32_t timer, uint64_t timeout_us);
 
 // A core that connects when the first command is submitted. `seed` points at 32 bytes from the system's random
 // source. The configuration is copied; where it cannot work, `respass_config_error_text` says why.
@@ -459,7 +676,8 @@ respass_result respass_core_error_text(const struct respass_core *core, struct r
 // Connects without waiting for a command, and stays connected.
 respass_result respass_core_connect(struct respass_core *core, struct respass_now now);
 
-// Accepts one command. Exactly one output answers it. `timeout_us` 0 stands for the configured time limit.
+// Accepts one command. Exactly one output answers it. Where `argv_len` is NULL, each argument ends with a NUL.
+// `timeout_us` 0 stands for the configured time limit.
 respass_result respass_core_submit(struct respass_core *core,
                                    size_t argc,
                                    const char *const *argv,
@@ -556,71 +774,94 @@ respass_result respass_core_next_wakeup(const struct respass_core *core,
                                         struct respass_now now,
                                         uint64_t *wakeup_us);
 
-// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
-// `respass_core_new`.
-respass_result respass_config_new(const char *host,
-                                  size_t host_len,
-                                  uint16_t port,
-                                  struct respass_config **config);
+// How the core stands with its login. The texts are borrowed until the next non-const call on it.
+respass_result respass_core_auth_status(struct respass_core *core, struct respass_auth_status *status);
 
-// Releases the configuration.
-void respass_config_free(struct respass_config *config);
-
-// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
-respass_result respass_config_error_text(const struct respass_config *config, struct respass_slice *text);
-
-// TLS, with the public certificate authorities that are built in, verified by the host's name.
-respass_result respass_config_set_tls(struct respass_config *config);
-
-// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
-respass_result respass_config_add_ca(struct respass_config *config, const char *pem, size_t pem_len);
-
-// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
-respass_result respass_config_set_client_certificate(struct respass_config *config,
-                                                     const char *chain_pem,
-                                                     size_t chain_len,
-                                                     const char *key_pem,
-                                                     size_t key_len);
-
-// TLS, verified by this name instead of the host's.
-respass_result respass_config_set_server_name(struct respass_config *config,
-                                              const char *name,
-                                              size_t name_len);
-
-// Login with a fixed password; an empty user name stands for the default user.
-respass_result respass_config_set_password(struct respass_config *config,
-                                           const char *username,
+// A user with a password; an empty user name stands for the default user.
+respass_result respass_credential_password(const char *username,
                                            size_t username_len,
                                            const char *password,
-                                           size_t password_len);
+                                           size_t password_len,
+                                           struct respass_credential **credential);
 
-// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
-respass_result respass_config_set_token(struct respass_config *config,
-                                        const char *username,
-                                        size_t username_len);
+// Tokens that a callback asks for. `data` is handed to it; both must live as long as a client of this credential.
+respass_result respass_credential_callback(respass_token_callback callback,
+                                           void *data,
+                                           struct respass_credential **credential);
 
-// Lets a token travel without TLS, to a loopback host only. For tests.
-respass_result respass_config_allow_plaintext_token(struct respass_config *config);
+// Releases the credential. Clients that were opened with it go on.
+void respass_credential_free(struct respass_credential *credential);
 
-// The name shown in the server's CLIENT LIST.
-respass_result respass_config_set_client_name(struct respass_config *config,
-                                              const char *name,
-                                              size_t name_len);
+// Who `respass_open` logs in. A user name that `respass_config_set_token` gave stays for tokens.
+respass_result respass_config_set_credential(struct respass_config *config,
+                                             const struct respass_credential *credential);
 
-// The database that is selected after login.
-respass_result respass_config_set_database(struct respass_config *config, uint32_t database);
+// Which RESPASS_ERROR_CODE_… an error reply is, by its first word; 0 where `text` is NULL.
+uint32_t respass_error_of_reply(const char *text, size_t text_len);
 
-// Bytes of commands that may be queued and in flight; 64 MiB by default.
-respass_result respass_config_set_queued_bytes_max(struct respass_config *config, size_t queued_bytes_max);
-
-// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
-respass_result respass_config_set_timeout(struct respass_config *config, uint32_t timer, uint64_t timeout_us);
-
-// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing.
+// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing, and so does
+// a copy of one that was cleared.
 void respass_output_clear(struct respass_output *output);
 
-// Which RESPASS_ERROR_… an error reply is, by its first word; 0 where `text` is NULL.
-uint32_t respass_error_of_reply(const char *text, size_t text_len);
+// Releases the reply.
+void respass_reply_free(struct respass_reply *reply);
+
+// What the reply is: a RESPASS_KIND_….
+respass_result respass_reply_kind(const struct respass_reply *reply, respass_kind *kind);
+
+// The number of an integer; 0 or 1 of a boolean. RESPASS_RESULT_ARGUMENT for other kinds.
+respass_result respass_reply_integer(const struct respass_reply *reply, int64_t *integer);
+
+// The number of a double. RESPASS_RESULT_ARGUMENT for other kinds.
+respass_result respass_reply_double(const struct respass_reply *reply, double *number);
+
+// The bytes of a string, an error or a big number: borrowed until the reply is freed. RESPASS_RESULT_ARGUMENT for
+// other kinds.
+respass_result respass_reply_text(const struct respass_reply *reply,
+                                  struct respass_slice *text);
+
+// How many elements an array, a set or a map has (of a map, keys and values), and how many bytes a string; else 0.
+respass_result respass_reply_length(const struct respass_reply *reply,
+                                    size_t *length);
+
+// One element of an array, a set or a map (of a map, keys and values in turn), as a reply of its own that shares the
+// memory: to be freed, too. `respass_reply_tape` is the way through large ones.
+respass_result respass_reply_element(const struct respass_reply *reply,
+                                     size_t index,
+                                     struct respass_reply **element);
+
+// The reply as nodes over bytes: borrowed until the reply is freed.
+respass_result respass_reply_tape(const struct respass_reply *reply, struct respass_tape *tape);
+
+// A request for a source that said RESPASS_OUTPUT_KIND_FETCH, to be answered later or by another thread. `wake`,
+// where it is not NULL, is called on the thread that answers; it is to make the source's thread call
+// `respass_source_timeout`.
+respass_result respass_token_request_new(const struct respass_source *source,
+                                         respass_wake wake,
+                                         void *wake_data,
+                                         struct respass_token_request **request);
+
+// Gives a request back without an answer, which is a failure that may pass.
+void respass_token_request_free(struct respass_token_request *request);
+
+// The credential returned a token. This ends the request. Of the times, those that it did not state are 0: the moment
+// the token ends and the moment to ask for the next (since 1970), and the time that it has left.
+respass_result respass_token_request_resolve(struct respass_token_request *request,
+                                             const char *token,
+                                             size_t token_len,
+                                             uint64_t expires_on_us,
+                                             uint64_t expires_in_us,
+                                             uint64_t refresh_on_us);
+
+// The credential failed. This ends the request. `text` must hold no secret. `status` is the token endpoint's HTTP
+// status and `retry_after_us` how long it asked to wait, 0 where not known. `is_permanent`: repeating the question
+// cannot help.
+respass_result respass_token_request_fail(struct respass_token_request *request,
+                                          const char *text,
+                                          size_t text_len,
+                                          uint16_t status,
+                                          uint64_t retry_after_us,
+                                          bool is_permanent);
 
 // A source that asks nothing until somebody subscribes. `seed` points at 32 bytes from the system's random source.
 respass_result respass_source_new(const uint8_t *seed,
@@ -669,7 +910,7 @@ respass_result respass_source_failed(struct respass_source *source,
                                      bool is_permanent,
                                      struct respass_now now);
 
-// Time has passed. Safe to call at any moment.
+// Time has passed, or a request was answered. Safe to call at any moment.
 respass_result respass_source_timeout(struct respass_source *source, struct respass_now now);
 
 // What to do next; the kind is RESPASS_OUTPUT_KIND_NONE where nothing is left. What `output` held before is not
@@ -687,16 +928,58 @@ respass_result respass_source_next_wakeup(const struct respass_source *source,
 
 #endif  /* RESPASS_H */
 
+/* RESPASS_CMD(client, &reply, &error, "SET", key, value): one command of arguments that end with a NUL. */
+#ifndef RESPASS_INLINE_H
+#define RESPASS_INLINE_H
+
+#ifdef __cplusplus
+template <typename... Arguments>
+inline respass_result respass_cmd(respass_client *client, respass_reply **reply, respass_error *error,
+                                  Arguments... arguments) {
+    const char *const argv[] = {arguments...};
+    return respass_command(client, sizeof...(arguments), argv, nullptr, reply, error);
+}
+#define RESPASS_CMD(client, reply, error, ...) respass_cmd(client, reply, error, __VA_ARGS__)
+#else
+#define RESPASS_CMD(client, reply, error, ...) \
+    respass_command((client), sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *), \
+                    (const char *[]){__VA_ARGS__}, NULL, (reply), (error))
+#endif
+
+/* The node behind a value and all that is inside of it: the next element. */
+static inline const respass_node *respass_node_after(const respass_node *node) {
+    int is_aggregate = node->kind == RESPASS_KIND_ARRAY || node->kind == RESPASS_KIND_MAP ||
+                       node->kind == RESPASS_KIND_SET || node->kind == RESPASS_KIND_PUSH;
+    return node + (is_aggregate ? node->value : 1);
+}
+
+/* The bytes of a string node. They do not end with a NUL. */
+static inline respass_slice respass_node_text(const respass_node *node, respass_slice bytes) {
+    respass_slice text;
+    text.data = bytes.data + node->value;
+    text.len = node->count;
+    return text;
+}
+
+#endif
+
 /*
  * What holds for every function; the header's own comments say only what is special to one.
  *
- * - Handles are made by `_new` and released once by `_free`, where NULL does nothing. A handle may move between
- *   threads, but no two threads may use it at once.
- * - Every function but `_free`, `_clear` and `respass_version` returns a `respass_result`. Results go to
- *   out-parameters, which are written on success only.
+ * - Handles are made by `_new`, `_open` or a call that returns one, and released once by `_free` or `_close`, where
+ *   NULL does nothing. A handle is no address; nothing may be read through it.
+ * - A handle that was freed, that is of another type or that was never given out is told apart:
+ *   `RESPASS_RESULT_HANDLE`. A handle may move between threads; where another call uses it already, a second one
+ *   does nothing: `RESPASS_RESULT_BUSY`. A child of `fork` has no use of its parent's handles but to free them:
+ *   `RESPASS_RESULT_FORKED`. Freeing a handle that is in use does nothing.
+ * - Every function but `_free`, `_close`, `_clear` and those of plain facts (`respass_version`,
+ *   `respass_error_of_reply`) returns a `respass_result`. Results go to out-parameters, which are written on success
+ *   only; a `respass_error`, where one is asked for, on failure only.
  * - Input bytes are a pointer and a length, borrowed for the call and copied where they are kept. NULL is allowed
- *   with length 0 only. No text is NUL-terminated.
- * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output`.
- * - No callbacks, no global state, no thread-locals, no log.
+ *   with length 0 only.
+ * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a
+ *   `respass_reply`.
+ * - A credential and a wake function are the only callbacks. There is no log, no thread, no thread-local; the one
+ *   thing that is global is the table of handles.
  * - A panic inside is caught: the handle answers `RESPASS_RESULT_PANIC` from then on, and `_free` still works.
  */

@@ -1,340 +1,245 @@
-//! The client: facts in, outputs out.
+//! The blocking surface: a client that waits for its replies on the caller's thread.
 
-use crate::ResultCode;
+use crate::batch::{Batch, Commands};
 use crate::config::Config;
-use crate::handle::{self, Failure, Guarded, place, seed_of};
-use crate::input::{Cause, Now};
-use crate::output::{Output, Owner, Slice};
-use crate::source::Token;
-use crate::{RESPASS_NEVER_US, RESPASS_RESULT_OK};
-use respass_core::{Client, Command, CommandId, ConnId, DisconnectCause, ErrorCode, SubmitError};
-use std::ffi::{c_char, c_void};
+use crate::driver::{Driver, notice_output};
+use crate::error::{ErrorReport, told};
+use crate::handle::{self, Failure, place};
+use crate::output::Output;
+use crate::reply::{Piece, Reply};
+use crate::status::AuthStatus;
+use crate::{RESPASS_RESULT_END, ResultCode};
+use respass_core::{Command, Credential, ErrorCode};
+use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// A Redis client without sockets, clocks and threads.
-pub struct Core(Guarded<State>);
-
-struct State {
-    client: Client,
-    /// Of a recycled output.
-    spare: Option<Box<Owner>>,
+/// A connected client. Its calls wait. While none is made it does nothing: a program that pauses for long does so by
+/// `respass_client_idle`.
+pub struct Client {
+    _opaque: [u8; 0],
 }
 
-fn change(core: Option<&mut Core>, body: impl FnOnce(&mut State) -> Result<(), Failure>) -> ResultCode {
-    core.map_or_else(|| Failure::null().code, |core| core.0.call(body))
+object!(Client, Box<State>, 10, |state: Box<State>| state.driver.forsake());
+
+pub(crate) struct State {
+    driver: Driver,
+    /// What `AuthStatus` points at.
+    status: respass_core::AuthStatus,
 }
 
-fn refused(error: SubmitError) -> Failure {
-    Failure { code: error.code as ResultCode, text: error.text }
+/// Hands the reply over, or drops it where nobody wants it.
+fn hand_over(piece: Piece, reply: Option<&mut MaybeUninit<*mut Reply>>) {
+    if let Some(reply) = reply {
+        reply.write(handle::insert(piece));
+    }
 }
 
-/// A core that connects when the first command is submitted. `seed` points at 32 bytes from the system's random
-/// source. The configuration is copied; where it cannot work, `respass_config_error_text` says why.
+fn end() -> Failure {
+    Failure::new(RESPASS_RESULT_END, "no appended command is left")
+}
+
+/// Connects and logs in. The configuration is copied; its credential is shared. Of `error`, here and everywhere, NULL
+/// is allowed.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_new(
-    config: Option<&mut Config>,
-    seed: *const u8,
-    now: Now,
-    core: Option<&mut MaybeUninit<*mut Core>>,
+pub extern "C" fn respass_open(
+    config: *const Config,
+    client: Option<&mut MaybeUninit<*mut Client>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    let Some(config) = config else { return Failure::null().code };
-    config.0.call(|config| {
-        let place = place(core)?;
-        let seed = seed_of(block!(seed, 32)?);
-        let client = Client::new(config.clone(), seed, now.into())
-            .map_err(|error| Failure { code: ErrorCode::InvalidConfig as ResultCode, text: error.text })?;
-        place.write(Box::into_raw(Box::new(Core(Guarded::new(State { client, spare: None })))));
-        Ok(())
-    })
+    told(
+        error,
+        handle::look(config, |config| {
+            let place = place(client)?;
+            if config.tokens.is_none() && matches!(config.core.credential, Credential::Token { .. }) {
+                let text = "tokens need a credential: respass_config_set_credential";
+                return Err(Failure::new(ErrorCode::InvalidConfig as ResultCode, text));
+            }
+            let mut driver = Driver::new(config.core.clone(), config.tokens.as_ref())?;
+            let ping = driver.run(|core, now| core.submit(Command::new(&[b"PING"]), now));
+            match ping {
+                // A user who may not PING is logged in all the same.
+                Err(failure) if failure.code != ErrorCode::NoPerm as ResultCode => {
+                    driver.close();
+                    return Err(failure);
+                }
+                Ok(_) | Err(_) => {}
+            }
+            let status = driver.core.auth_status();
+            place.write(handle::insert(Box::new(State { driver, status })));
+            Ok(())
+        }),
+    )
 }
 
-/// Releases the core. Its outputs stay as they are.
+/// Ends the connection and releases the client. Its replies stay as they are.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_core_free(core: Option<Box<Core>>) {
-    handle::free(core);
+pub extern "C" fn respass_close(client: *mut Client) {
+    // A client that cannot be closed any more is released all the same.
+    let _ = enter!(mut client => client.driver.close());
+    handle::free(client);
 }
 
-/// Why the latest call on this core failed: borrowed until the next non-const call on it.
+/// Sends one command and waits for its reply, which is to be freed with `respass_reply_free`. Where `argv_len` is NULL,
+/// each argument ends with a NUL; where `reply` is NULL, nobody wants it. An error reply is a failure, and its first
+/// word is the code.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_core_error_text(
-    core: Option<&Core>,
-    text: Option<&mut MaybeUninit<Slice>>,
-) -> ResultCode {
-    let Some(core) = core else { return Failure::null().code };
-    handle::make(|| {
-        place(text)?.write(Slice::of(core.0.error().as_bytes()));
-        Ok(())
-    })
-}
-
-/// Connects without waiting for a command, and stays connected.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_connect(core: Option<&mut Core>, now: Now) -> ResultCode {
-    change(core, |core| {
-        core.client.connect(now.into());
-        Ok(())
-    })
-}
-
-/// Accepts one command. Exactly one output answers it. `timeout_us` 0 stands for the configured time limit.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_submit(
-    core: Option<&mut Core>,
+pub unsafe extern "C" fn respass_command(
+    client: *mut Client,
     argc: usize,
     argv: *const *const c_char,
     argv_len: *const usize,
-    timeout_us: u64,
-    now: Now,
-    command: Option<&mut MaybeUninit<u64>>,
+    reply: Option<&mut MaybeUninit<*mut Reply>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let place = place(command)?;
-        let starts = block!(argv, argc)?;
-        let lengths = block!(argv_len, argc)?;
-        // Most commands are short: no allocation for them.
-        let (mut few, mut many) = ([&[][..]; 8], Vec::new());
-        let arguments = match few.get_mut(..argc) {
-            Some(few) => few,
-            None => {
-                many.resize(argc, &[][..]);
-                &mut many[..]
-            }
-        };
-        for (argument, (&start, &len)) in arguments.iter_mut().zip(starts.iter().zip(lengths)) {
-            *argument = bytes!(start, len)?;
-        }
-        let mut command = Command::new(arguments);
-        if timeout_us > 0 {
-            command = command.timeout(Duration::from_micros(timeout_us));
-        }
-        place.write(core.client.submit(command, now.into()).map_err(refused)?.as_u64());
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            arguments!(argc, argv, argv_len, |arguments| {
+                let piece = client.driver.run(|core, now| core.submit(Command::new(arguments), now))?;
+                hand_over(piece, reply);
+                Ok(())
+            })
+        }),
+    )
 }
 
-/// Accepts several commands under the configured time limit: all of them or none. `lengths` holds, for each command,
-/// the number of its arguments and then each argument's length; `bytes` holds the arguments, one after the other.
-/// The commands have consecutive ids from `first_command` on.
+/// Gives one command without waiting. Its reply comes from `respass_next_reply`, in order. Arguments as in
+/// `respass_command`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_submit_batch(
-    core: Option<&mut Core>,
-    bytes: *const c_void,
-    bytes_len: usize,
-    lengths: *const u32,
-    lengths_len: usize,
-    now: Now,
-    first_command: Option<&mut MaybeUninit<u64>>,
+pub unsafe extern "C" fn respass_append(
+    client: *mut Client,
+    argc: usize,
+    argv: *const *const c_char,
+    argv_len: *const usize,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let place = place(first_command)?;
-        let (bytes, lengths) = (bytes!(bytes, bytes_len)?, block!(lengths, lengths_len)?);
-        let ids = core.client.submit_batch(bytes, lengths, now.into()).map_err(refused)?;
-        place.write(ids.first.as_u64());
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            arguments!(argc, argv, argv_len, |arguments| {
+                let len = arguments.iter().map(|argument| argument.len()).sum();
+                client
+                    .driver
+                    .append(len, argc, |core, now| Ok((core.submit(Command::new(arguments), now)?, 1)))
+            })
+        }),
+    )
 }
 
-/// Accepts commands that have nothing to do with each other, laid out as in `respass_core_submit_batch`. Each gets an
-/// id; one that cannot be sent fails by itself. Only blocks that do not fit each other are refused.
+/// Gives all commands of a batch without waiting, or none. Each has a reply, as after `respass_append`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_submit_each(
-    core: Option<&mut Core>,
-    bytes: *const c_void,
-    bytes_len: usize,
-    lengths: *const u32,
-    lengths_len: usize,
-    now: Now,
-    first_command: Option<&mut MaybeUninit<u64>>,
+pub extern "C" fn respass_append_batch(
+    client: *mut Client,
+    batch: *const Batch,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let place = place(first_command)?;
-        let (bytes, lengths) = (bytes!(bytes, bytes_len)?, block!(lengths, lengths_len)?);
-        let ids = core.client.submit_each(bytes, lengths, now.into()).map_err(refused)?;
-        place.write(ids.first.as_u64());
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            handle::look(batch, |Commands { bytes, lengths, count }| {
+                client.driver.append(bytes.len(), lengths.len(), |core, now| {
+                    Ok((core.submit_batch(bytes, lengths, now)?.first, *count))
+                })
+            })
+        }),
+    )
 }
 
-/// Accepts a transaction, laid out as in `respass_core_submit_batch`. It has one answer, EXEC's.
+/// The reply to the first appended command whose reply was not taken; `RESPASS_RESULT_END` where there is none. A
+/// command that failed is over, too: the next call is about the next one.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_submit_transaction(
-    core: Option<&mut Core>,
-    bytes: *const c_void,
-    bytes_len: usize,
-    lengths: *const u32,
-    lengths_len: usize,
-    now: Now,
-    command: Option<&mut MaybeUninit<u64>>,
+pub extern "C" fn respass_next_reply(
+    client: *mut Client,
+    reply: Option<&mut MaybeUninit<*mut Reply>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let place = place(command)?;
-        let (bytes, lengths) = (bytes!(bytes, bytes_len)?, block!(lengths, lengths_len)?);
-        let id = core.client.submit_transaction(bytes, lengths, now.into()).map_err(refused)?;
-        place.write(id.as_u64());
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            hand_over(client.driver.next().ok_or_else(end)??, reply);
+            Ok(())
+        }),
+    )
 }
 
-/// Gives up on a command. Does nothing where it has ended already.
+/// The replies to the next appended commands, as many as came together: an output of kind RESPASS_OUTPUT_KIND_REPLIES,
+/// with an answer for each, in order; to be cleared with `respass_output_clear`. This is the fast way through long
+/// pipelines. An error reply is a node of kind RESPASS_KIND_ERROR here. Fails as `respass_next_reply` does where the
+/// first of the commands has no reply.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_core_cancel(core: Option<&mut Core>, command: u64) -> ResultCode {
-    change(core, |core| {
-        core.client.cancel(CommandId::from_u64(command));
-        Ok(())
-    })
-}
-
-/// Ends everything: what waits is told so, the socket is to be closed, and nothing follows.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_close(core: Option<&mut Core>, now: Now) -> ResultCode {
-    change(core, |core| {
-        core.client.close(now.into());
-        Ok(())
-    })
-}
-
-/// The socket that was asked for is connected.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_connected(core: Option<&mut Core>, conn: u64, now: Now) -> ResultCode {
-    change(core, |core| {
-        core.client.handle_connected(ConnId::from_u64(conn), now.into());
-        Ok(())
-    })
-}
-
-/// Bytes came in.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_received(
-    core: Option<&mut Core>,
-    conn: u64,
-    bytes: *const c_void,
-    bytes_len: usize,
-    now: Now,
+pub extern "C" fn respass_next_replies(
+    client: *mut Client,
+    replies: Option<&mut MaybeUninit<Output>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        core.client.handle_received(ConnId::from_u64(conn), bytes!(bytes, bytes_len)?, now.into());
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            let place = place(replies)?;
+            let (batch, run) = client.driver.next_run().ok_or_else(end)??;
+            place.write(Output::of_run(batch, run));
+            Ok(())
+        }),
+    )
 }
 
-/// Bytes to write: borrowed until the next non-const call on this core. Report with `respass_core_transmitted` what
-/// the socket took; further bytes may follow then, so repeat until there are none.
+/// Runs the commands of a batch as one transaction and waits for its reply: an array with theirs.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_core_transmit(
-    core: Option<&mut Core>,
-    conn: u64,
-    now: Now,
-    bytes: Option<&mut MaybeUninit<Slice>>,
+pub extern "C" fn respass_transaction(
+    client: *mut Client,
+    batch: *const Batch,
+    reply: Option<&mut MaybeUninit<*mut Reply>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let place = place(bytes)?;
-        place.write(Slice::of(core.client.transmit(ConnId::from_u64(conn), now.into())));
-        Ok(())
-    })
+    told(
+        error,
+        handle::change(client, |client| {
+            handle::look(batch, |Commands { bytes, lengths, .. }| {
+                let piece = client.driver.run(|core, now| core.submit_transaction(bytes, lengths, now))?;
+                hand_over(piece, reply);
+                Ok(())
+            })
+        }),
+    )
 }
 
-/// The socket took the first `len` bytes of what `respass_core_transmit` showed.
+/// Waits for so long, and keeps the connection alive and logged in meanwhile.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_core_transmitted(
-    core: Option<&mut Core>,
-    conn: u64,
-    len: usize,
-    now: Now,
+pub extern "C" fn respass_client_idle(client: *mut Client, duration_us: u64) -> ResultCode {
+    enter!(mut client => client.driver.idle(Duration::from_micros(duration_us)))
+}
+
+/// What happened, worth a log line: an output of kind RESPASS_OUTPUT_KIND_NOTICE, or _NONE where nothing is left. To be
+/// cleared with `respass_output_clear`.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_client_next_notice(
+    client: *mut Client,
+    notice: Option<&mut MaybeUninit<Output>>,
 ) -> ResultCode {
-    change(core, |core| {
-        core.client.handle_transmitted(ConnId::from_u64(conn), len, now.into());
-        Ok(())
+    enter!(mut client => {
+        let place = place(notice)?;
+        place.write(notice_output(client.driver.next_notice()));
     })
 }
 
-/// There is no socket any more, or none was made. `cause` is a `RESPASS_CAUSE_…`; the text says more.
+/// How the client stands with its login. The texts are borrowed until the next non-const call on it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_core_disconnected(
-    core: Option<&mut Core>,
-    conn: u64,
-    cause: u32,
-    text: *const c_char,
-    text_len: usize,
-    now: Now,
+pub extern "C" fn respass_client_auth_status(
+    client: *mut Client,
+    status: Option<&mut MaybeUninit<AuthStatus>>,
 ) -> ResultCode {
-    change(core, |core| {
-        let text = String::from_utf8_lossy(bytes!(text, text_len)?).into_owned();
-        let cause = match cause {
-            cause if cause == Cause::ConnectFailed as u32 => DisconnectCause::ConnectFailed(text),
-            cause if cause == Cause::Closed as u32 => DisconnectCause::Closed,
-            cause if cause == Cause::Broken as u32 => DisconnectCause::Broken(text),
-            _ => return Err(Failure::argument("there is no such cause")),
-        };
-        core.client.handle_disconnected(ConnId::from_u64(conn), cause, now.into());
-        Ok(())
+    enter!(mut client => {
+        let place = place(status)?;
+        client.status = client.driver.core.auth_status();
+        place.write(AuthStatus::of(&client.status));
     })
 }
 
-/// A source issued a token, or says that there is none. The token stays the caller's.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_token(core: Option<&mut Core>, token: Option<&Token>, now: Now) -> ResultCode {
-    change(core, |core| {
-        match token.ok_or_else(Failure::null)? {
-            Token::Issued(token) => core.client.handle_token(token, now.into()),
-            Token::Failed(failure) => core.client.handle_token_failed(failure, now.into()),
-        }
-        Ok(())
-    })
+/// A client that never connected.
+#[cfg(test)]
+pub(crate) fn unconnected() -> *mut Client {
+    let driver = Driver::new(respass_core::Config::new("localhost", 1), None).expect("a good configuration");
+    let status = driver.core.auth_status();
+    handle::insert(Box::new(State { driver, status }))
 }
-
-/// Time has passed. Safe to call at any moment.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_timeout(core: Option<&mut Core>, now: Now) -> ResultCode {
-    change(core, |core| {
-        core.client.handle_timeout(now.into());
-        Ok(())
-    })
-}
-
-/// What to do next; the kind is RESPASS_OUTPUT_KIND_NONE where nothing is left. What `output` held before is not
-/// looked at: clear it first.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_next_output(
-    core: Option<&mut Core>,
-    output: Option<&mut MaybeUninit<Output>>,
-) -> ResultCode {
-    change(core, |core| {
-        let place = place(output)?;
-        place.write(Output::of_core(core.client.poll_output(), &mut core.spare));
-        Ok(())
-    })
-}
-
-/// As `respass_output_clear`, but keeps the memory for the next replies.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_recycle(core: Option<&mut Core>, output: Option<&mut Output>) -> ResultCode {
-    let Some(output) = output else { return RESPASS_RESULT_OK };
-    let owner = output.owner.take();
-    crate::output::respass_output_clear(Some(output));
-    change(core, |core| {
-        if let Some(mut owner) = owner {
-            core.client.recycle(std::mem::take(&mut owner.batch));
-            core.spare = Some(owner);
-        }
-        Ok(())
-    })
-}
-
-/// When `respass_core_timeout` wants to be called, on the monotonic clock; `RESPASS_NEVER_US` where it does not.
-#[unsafe(no_mangle)]
-pub extern "C" fn respass_core_next_wakeup(
-    core: Option<&Core>,
-    now: Now,
-    wakeup_us: Option<&mut MaybeUninit<u64>>,
-) -> ResultCode {
-    let Some(core) = core else { return Failure::null().code };
-    core.0.look(|core| {
-        let wakeup = core.client.poll_timeout(now.into());
-        place(wakeup_us)?.write(wakeup.map_or(RESPASS_NEVER_US, |wakeup| wakeup.at.as_micros()));
-        Ok(())
-    })
-}
-
-const fn may_move_between_threads<T: Send>() {}
-const _: () = may_move_between_threads::<Core>();

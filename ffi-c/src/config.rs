@@ -1,24 +1,29 @@
 //! A configuration, grown by setters.
 
 use crate::ResultCode;
-use crate::handle::{self, Failure, Guarded, place};
+use crate::credential::Tokens;
+use crate::error::{ErrorReport, told};
+use crate::handle::{self, Failure, place};
 use crate::input::Timer;
 use crate::output::Slice;
-use respass_core::{Credential, Secret, Timeouts, TlsConfig};
+use respass_core::{Credential, ErrorCode, Secret, Timeouts, TlsConfig};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a core reaches its server and who it is there.
-#[derive(Debug)]
-pub struct Config(pub(crate) Guarded<respass_core::Config>);
+/// How to reach a server and who to be there.
+pub struct Config {
+    _opaque: [u8; 0],
+}
 
-fn set(
-    config: Option<&mut Config>,
-    body: impl FnOnce(&mut respass_core::Config) -> Result<(), Failure>,
-) -> ResultCode {
-    config.map_or_else(|| Failure::null().code, |config| config.0.call(body))
+object!(Config, Box<State>, 2);
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: respass_core::Config,
+    /// Where the tokens of a blocking client come from.
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 /// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
@@ -30,173 +35,176 @@ pub unsafe extern "C" fn respass_config_new(
     port: u16,
     config: Option<&mut MaybeUninit<*mut Config>>,
 ) -> ResultCode {
-    handle::make(|| {
+    enter!({
         let place = place(config)?;
         let value = respass_core::Config::new(text!(host, host_len)?, port);
-        place.write(Box::into_raw(Box::new(Config(Guarded::new(value)))));
-        Ok(())
+        place.write(handle::insert::<Config>(Box::new(State { core: value, tokens: None })));
     })
+}
+
+/// A configuration from a URL: `redis://` or, with TLS, `rediss://`, then `[[user]:password@]host[:port][/database]`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_from_url(
+    url: *const c_char,
+    url_len: usize,
+    config: Option<&mut MaybeUninit<*mut Config>>,
+    error: Option<&mut MaybeUninit<ErrorReport>>,
+) -> ResultCode {
+    told(
+        error,
+        handle::make(|| {
+            let place = place(config)?;
+            let value = respass_core::Config::from_url(text!(url, url_len)?)
+                .map_err(|error| Failure::new(ErrorCode::InvalidConfig as ResultCode, error.text))?;
+            place.write(handle::insert::<Config>(Box::new(State { core: value, tokens: None })));
+            Ok(())
+        }),
+    )
 }
 
 /// Releases the configuration.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_config_free(config: Option<Box<Config>>) {
+pub extern "C" fn respass_config_free(config: *mut Config) {
     handle::free(config);
 }
 
 /// Why the latest call on this configuration failed: borrowed until the next non-const call on it.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_config_error_text(
-    config: Option<&Config>,
+    config: *const Config,
     text: Option<&mut MaybeUninit<Slice>>,
 ) -> ResultCode {
-    let Some(config) = config else { return Failure::null().code };
-    handle::make(|| {
-        place(text)?.write(Slice::of(config.0.error().as_bytes()));
+    handle::code(handle::failure_text(config, |latest| {
+        place(text)?.write(Slice::of(latest.as_bytes()));
         Ok(())
-    })
+    }))
 }
 
 /// TLS, with the public certificate authorities that are built in, verified by the host's name.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_config_set_tls(config: Option<&mut Config>) -> ResultCode {
-    set(config, |config| {
-        config.tls.get_or_insert_default();
-        Ok(())
+pub extern "C" fn respass_config_set_tls(config: *mut Config) -> ResultCode {
+    enter!(mut config => {
+        config.core.tls.get_or_insert_default();
     })
 }
 
 /// TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_add_ca(
-    config: Option<&mut Config>,
+    config: *mut Config,
     pem: *const c_char,
     pem_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
+    enter!(mut config => {
         let pem = bytes!(pem, pem_len)?.to_vec();
-        let tls = config.tls.get_or_insert_default();
+        let tls = config.core.tls.get_or_insert_default();
         tls.builtin_roots = false;
         tls.ca_pem.push(pem);
-        Ok(())
     })
 }
 
 /// TLS, with this certificate chain and private key (PEM) for a server that asks for them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_set_client_certificate(
-    config: Option<&mut Config>,
+    config: *mut Config,
     chain_pem: *const c_char,
     chain_len: usize,
     key_pem: *const c_char,
     key_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
+    enter!(mut config => {
         let key = Arc::new(Secret::new(bytes!(key_pem, key_len)?.to_vec()));
         let pair = (bytes!(chain_pem, chain_len)?.to_vec(), key);
-        config.tls.get_or_insert_with(TlsConfig::default).client_pem = Some(pair);
-        Ok(())
+        config.core.tls.get_or_insert_with(TlsConfig::default).client_pem = Some(pair);
     })
 }
 
 /// TLS, verified by this name instead of the host's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_set_server_name(
-    config: Option<&mut Config>,
+    config: *mut Config,
     name: *const c_char,
     name_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
+    enter!(mut config => {
         let name = text!(name, name_len)?.to_owned();
-        config.tls.get_or_insert_default().server_name = Some(name);
-        Ok(())
+        config.core.tls.get_or_insert_default().server_name = Some(name);
     })
 }
 
 /// Login with a fixed password; an empty user name stands for the default user.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_set_password(
-    config: Option<&mut Config>,
+    config: *mut Config,
     username: *const c_char,
     username_len: usize,
     password: *const c_char,
     password_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
+    enter!(mut config => {
         let username = text!(username, username_len)?.to_owned();
         let password = Arc::new(Secret::new(bytes!(password, password_len)?.to_vec()));
-        config.credential = Credential::Password { username, password };
-        Ok(())
+        config.core.credential = Credential::Password { username, password };
     })
 }
 
 /// Login with tokens from a `respass_source`. An empty user name stands for the token's own object id.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_set_token(
-    config: Option<&mut Config>,
+    config: *mut Config,
     username: *const c_char,
     username_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
+    enter!(mut config => {
         let username = Some(text!(username, username_len)?.to_owned()).filter(|name| !name.is_empty());
-        config.credential = Credential::Token { username };
-        Ok(())
+        config.core.credential = Credential::Token { username };
     })
 }
 
 /// Lets a token travel without TLS, to a loopback host only. For tests.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_config_allow_plaintext_token(config: Option<&mut Config>) -> ResultCode {
-    set(config, |config| {
-        config.allow_plaintext_token = true;
-        Ok(())
+pub extern "C" fn respass_config_allow_plaintext_token(config: *mut Config) -> ResultCode {
+    enter!(mut config => {
+        config.core.allow_plaintext_token = true;
     })
 }
 
 /// The name shown in the server's CLIENT LIST.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_config_set_client_name(
-    config: Option<&mut Config>,
+    config: *mut Config,
     name: *const c_char,
     name_len: usize,
 ) -> ResultCode {
-    set(config, |config| {
-        config.client_name = text!(name, name_len)?.to_owned();
-        Ok(())
+    enter!(mut config => {
+        config.core.client_name = text!(name, name_len)?.to_owned();
     })
 }
 
 /// The database that is selected after login.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_config_set_database(config: Option<&mut Config>, database: u32) -> ResultCode {
-    set(config, |config| {
-        config.database = database;
-        Ok(())
+pub extern "C" fn respass_config_set_database(config: *mut Config, database: u32) -> ResultCode {
+    enter!(mut config => {
+        config.core.database = database;
     })
 }
 
 /// Bytes of commands that may be queued and in flight; 64 MiB by default.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_config_set_queued_bytes_max(
-    config: Option<&mut Config>,
+    config: *mut Config,
     queued_bytes_max: usize,
 ) -> ResultCode {
-    set(config, |config| {
-        config.limits.queued_bytes_max = queued_bytes_max;
-        Ok(())
+    enter!(mut config => {
+        config.core.limits.queued_bytes_max = queued_bytes_max;
     })
 }
 
 /// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_config_set_timeout(
-    config: Option<&mut Config>,
-    timer: u32,
-    timeout_us: u64,
-) -> ResultCode {
-    set(config, |config| {
-        *timeout_of(&mut config.timeouts, timer)? = Duration::from_micros(timeout_us);
-        Ok(())
+pub extern "C" fn respass_config_set_timeout(config: *mut Config, timer: u32, timeout_us: u64) -> ResultCode {
+    enter!(mut config => {
+        *timeout_of(&mut config.core.timeouts, timer)? = Duration::from_micros(timeout_us);
     })
 }
 

@@ -1,10 +1,13 @@
 //! What a core or a source has to tell, as one fixed-size struct.
 
 use crate::handle;
-use crate::source::{State, Token};
+use crate::reply::Replies;
+use crate::source::{News, State, Token};
 use respass_core::resp::Node;
-use respass_core::{ErrorCode, Notice as CoreNotice, Output as CoreOutput, ReplyBatch, SourceOutput};
-use std::ffi::c_char;
+use respass_core::{Notice, Output as CoreOutput, ReplyBatch, SourceOutput};
+use std::mem::offset_of;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes that somebody else owns. `data` is never NULL.
 #[repr(C)]
@@ -29,7 +32,7 @@ pub struct Answer {
     /// The id that `respass_core_submit` gave.
     pub command: u64,
     /// Index of the reply's first node.
-    pub node: u64,
+    pub node: usize,
 }
 
 /// What an output wants done, or tells. Kinds that a program does not know are to be cleared and skipped.
@@ -62,29 +65,16 @@ pub enum OutputKind {
     State = 18,
 }
 
-/// What a notice tells.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// One that this version has no number for.
-    Other = 0,
-    /// The connection is logged in.
-    Ready = 1,
-    /// The connection was lost or given up.
-    ConnectionLost = 2,
-    /// The server refused the login.
-    LoginRefused = 3,
-    /// The live connection presented a newer token and the server accepted it.
-    ReAuthenticated = 4,
-    /// The live connection presented a newer token and the server refused it.
-    ReAuthRefused = 5,
-    /// The server accepted a token that had ended by the local clock.
-    ClockIsWrong = 6,
-    /// The wall clock ran ahead of the monotonic one.
-    ClockJumped = 7,
-    /// A token names another identity. It is not used.
-    IdentityChanged = 8,
-}
+const _: () = {
+    use respass_core::OutputKind as Core;
+    assert!(OutputKind::Connect as u32 == Core::Connect as u32);
+    assert!(OutputKind::Disconnect as u32 == Core::Disconnect as u32);
+    assert!(OutputKind::Transmit as u32 == Core::Transmit as u32);
+    assert!(OutputKind::TokenNeeded as u32 == Core::TokenNeeded as u32);
+    assert!(OutputKind::Replies as u32 == Core::Replies as u32);
+    assert!(OutputKind::Failed as u32 == Core::Failed as u32);
+    assert!(OutputKind::Notice as u32 == Core::Notice as u32);
+};
 
 /// One instruction or result. What it points at is its own: release it with `respass_output_clear`, or with
 /// `respass_core_recycle`.
@@ -114,21 +104,35 @@ pub struct Output {
     /// Number of replies.
     pub answers_len: usize,
     /// Of RESPASS_OUTPUT_KIND_TOKEN.
-    pub token: Option<Box<Token>>,
+    pub token: *mut Token,
     /// What all of this points into.
-    pub owner: Option<Box<Owner>>,
+    pub owner: *mut Owner,
 }
 
 /// What the pointers of an output point into.
-#[derive(Debug, Default)]
 pub struct Owner {
+    _opaque: [u8; 0],
+}
+
+object!(Owner, Owned, 5);
+
+#[derive(Debug, Default)]
+pub(crate) struct Owned {
     pub(crate) batch: ReplyBatch,
-    pub(crate) answers: Vec<Answer>,
+    /// Of a blocking client: what it shares with single replies.
+    #[expect(dead_code, reason = "is there to be there")]
+    shared: Option<Arc<Replies>>,
     text: Vec<u8>,
 }
 
 const _: () = assert!(size_of::<Output>() == 104 || size_of::<usize>() != 8);
 const _: () = assert!(size_of::<Slice>() == 16 || size_of::<usize>() != 8);
+// The core's own answers are handed out as they are.
+const _: () = assert!(
+    size_of::<Answer>() == size_of::<respass_core::Answer>()
+        && offset_of!(Answer, command) == offset_of!(respass_core::Answer, command)
+        && offset_of!(Answer, node) == offset_of!(respass_core::Answer, node)
+);
 const _: () = assert!(size_of::<Answer>() == 16 && size_of::<Node>() == 16 && align_of::<Node>() == 8);
 
 impl Output {
@@ -145,44 +149,63 @@ impl Output {
             nodes_len: 0,
             answers: std::ptr::null(),
             answers_len: 0,
-            token: None,
-            owner: None,
+            token: std::ptr::null_mut(),
+            owner: std::ptr::null_mut(),
         }
     }
 
+    pub(crate) fn none() -> Output {
+        Output::new(OutputKind::None, 0, 0)
+    }
+
     fn with_text(self, text: impl Into<Vec<u8>>) -> Output {
-        let owner = Box::new(Owner { text: text.into(), ..Owner::default() });
-        Output { text: Slice::of(&owner.text), owner: Some(owner), ..self }
+        let owned = Owned { text: text.into(), ..Owned::default() };
+        Output { text: Slice::of(&owned.text), owner: handle::insert(owned), ..self }
     }
 
-    fn of_token(token: Token) -> Output {
-        Output { token: Some(Box::new(token)), ..Output::new(OutputKind::Token, 0, 0) }
+    fn of_token(news: News) -> Output {
+        Output { token: handle::insert(news), ..Output::new(OutputKind::Token, 0, 0) }
     }
 
-    fn of_batch(batch: ReplyBatch, mut owner: Box<Owner>) -> Output {
-        owner.answers.clear();
-        owner.answers.extend(
-            batch
-                .answers
-                .iter()
-                .map(|answer| Answer { command: answer.command.as_u64(), node: answer.node as u64 }),
-        );
-        owner.batch = batch;
+    fn of_batch(batch: ReplyBatch, mut owned: Owned) -> Output {
+        owned.batch = batch;
+        let batch = &owned.batch;
         Output {
-            bytes: Slice::of(&owner.batch.bytes),
-            nodes: owner.batch.nodes.as_ptr(),
-            nodes_len: owner.batch.nodes.len(),
-            answers: owner.answers.as_ptr(),
-            answers_len: owner.answers.len(),
-            owner: Some(owner),
+            bytes: Slice::of(&batch.bytes),
+            nodes: batch.nodes.as_ptr(),
+            nodes_len: batch.nodes.len(),
+            answers: batch.answers.as_ptr().cast(),
+            answers_len: batch.answers.len(),
+            owner: handle::insert(owned),
             ..Output::new(OutputKind::Replies, 0, 0)
         }
     }
 
+    pub(crate) fn of_run(shared: Arc<Replies>, run: Range<usize>) -> Output {
+        let batch = &shared.replies;
+        let answers = batch.answers.get(run).unwrap_or_default();
+        Output {
+            bytes: Slice::of(&batch.bytes),
+            nodes: batch.nodes.as_ptr(),
+            nodes_len: batch.nodes.len(),
+            answers: answers.as_ptr().cast(),
+            answers_len: answers.len(),
+            owner: handle::insert(Owned { shared: Some(shared), ..Owned::default() }),
+            ..Output::new(OutputKind::Replies, 0, 0)
+        }
+    }
+
+    /// Empties the output, and returns what it owned but for the token.
+    pub(crate) fn take(&mut self) -> Option<Owned> {
+        let emptied = std::mem::replace(self, Output::none());
+        handle::free(emptied.token);
+        handle::take(emptied.owner).ok()
+    }
+
     /// `spare` is used up only where it helps.
-    pub(crate) fn of_core(output: Option<CoreOutput>, spare: &mut Option<Box<Owner>>) -> Output {
+    pub(crate) fn of_core(output: Option<CoreOutput>, spare: &mut Option<Owned>) -> Output {
         match output {
-            None => Output::new(OutputKind::None, 0, 0),
+            None => Output::none(),
             Some(CoreOutput::Connect { conn, host, port }) => {
                 Output::new(OutputKind::Connect, port.into(), conn.as_u64()).with_text(host)
             }
@@ -199,51 +222,35 @@ impl Output {
                 ..Output::new(OutputKind::Failed, error.code as u32, command.as_u64())
                     .with_text(error.message())
             },
-            Some(CoreOutput::Notice(notice)) => of_notice(&notice),
-            Some(_) => Output::new(OutputKind::Notice, Notice::Other as u32, 0),
+            Some(CoreOutput::Notice(notice)) => Output::of_notice(&notice),
+            Some(other) => unreachable!("an output of a newer core: {other:?}"),
         }
+    }
+
+    pub(crate) fn of_notice(notice: &Notice) -> Output {
+        let conn = notice.conn().map_or(0, |conn| conn.as_u64());
+        Output::new(OutputKind::Notice, notice.kind() as u32, conn).with_text(notice.to_string())
     }
 
     pub(crate) fn of_source(output: Option<SourceOutput>) -> Output {
         match output {
-            None => Output::new(OutputKind::None, 0, 0),
+            None => Output::none(),
             Some(SourceOutput::Fetch) => Output::new(OutputKind::Fetch, 0, 0),
-            Some(SourceOutput::Issued(token)) => Output::of_token(Token::Issued(token)),
-            Some(SourceOutput::Failed(failure)) => Output::of_token(Token::Failed(failure)),
+            Some(SourceOutput::Issued(token)) => Output::of_token(News::Issued(token)),
+            Some(SourceOutput::Failed(failure)) => Output::of_token(News::Failed(failure)),
             Some(SourceOutput::State(state)) => Output::new(OutputKind::State, State::of(state) as u32, 0),
-            Some(_) => Output::new(OutputKind::Notice, Notice::Other as u32, 0),
+            Some(other) => unreachable!("an output of a newer source: {other:?}"),
         }
     }
 }
 
-fn of_notice(notice: &CoreNotice) -> Output {
-    let code = match notice {
-        CoreNotice::Ready { .. } => Notice::Ready,
-        CoreNotice::ConnectionLost { .. } => Notice::ConnectionLost,
-        CoreNotice::LoginRefused { .. } => Notice::LoginRefused,
-        CoreNotice::ReAuthenticated { .. } => Notice::ReAuthenticated,
-        CoreNotice::ReAuthRefused { .. } => Notice::ReAuthRefused,
-        CoreNotice::ClockIsWrong { .. } => Notice::ClockIsWrong,
-        CoreNotice::ClockJumped { .. } => Notice::ClockJumped,
-        CoreNotice::IdentityChanged => Notice::IdentityChanged,
-        _ => Notice::Other,
-    };
-    let conn = notice.conn().map_or(0, |conn| conn.as_u64());
-    Output::new(OutputKind::Notice, code as u32, conn).with_text(notice.to_string())
-}
-
-/// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing.
+/// Releases what the output owns, whatever its kind, and empties it. NULL and an empty output do nothing, and so does
+/// a copy of one that was cleared.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_output_clear(output: Option<&mut Output>) {
-    if let Some(output) = output {
-        let owned = (output.owner.take(), output.token.take());
-        *output = Output::new(OutputKind::None, 0, 0);
-        handle::free(Some(Box::new(owned)));
-    }
-}
-
-/// Which RESPASS_ERROR_… an error reply is, by its first word; 0 where `text` is NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn respass_error_of_reply(text: *const c_char, text_len: usize) -> u32 {
-    bytes!(text, text_len).map_or(0, |text| u32::from(ErrorCode::of_reply(text) as u16))
+    // Nobody is left to be told.
+    let _ = handle::make(|| {
+        drop(output.and_then(Output::take));
+        Ok(())
+    });
 }

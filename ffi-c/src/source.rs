@@ -1,24 +1,50 @@
 //! The token source: any number of cores depend on one.
 
-use crate::handle::{self, Failure, Guarded, place, seed_of};
+use crate::handle::{self, place, seed_of};
 use crate::input::Now;
 use crate::output::{Output, Slice};
+use crate::request::{Inbox, failure_of, fetched_of};
 use crate::{RESPASS_NEVER_US, ResultCode};
-use respass_core::{FetchedToken, IssuedToken, Secret, TokenFailure, TokenSource, TokenState, UnixTime};
+use respass_core::{IssuedToken, TokenFailure, TokenSource, TokenState};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Owns when to ask a credential for tokens, and what its answers are worth.
+pub struct Source {
+    _opaque: [u8; 0],
+}
+
+object!(Source, Box<Supply>, 3);
+
 #[derive(Debug)]
-pub struct Source(Guarded<TokenSource>);
+pub(crate) struct Supply {
+    source: TokenSource,
+    /// Answers of credentials, from any thread.
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+impl Supply {
+    fn take_in(&mut self, now: respass_core::Now) {
+        for answer in self.inbox.take() {
+            match answer {
+                Ok(fetched) => self.source.handle_fetched(fetched, now),
+                Err(failure) => self.source.handle_failed(failure, now),
+            }
+        }
+    }
+}
 
 /// What a source has for its cores: a token, or why there is none.
+pub struct Token {
+    _opaque: [u8; 0],
+}
+
+object!(Token, News, 4);
+
 #[derive(Debug)]
-pub enum Token {
-    /// A token.
+pub(crate) enum News {
     Issued(IssuedToken),
-    /// Why there is none.
     Failed(TokenFailure),
 }
 
@@ -53,13 +79,6 @@ impl State {
     }
 }
 
-fn change(
-    source: Option<&mut Source>,
-    body: impl FnOnce(&mut TokenSource) -> Result<(), Failure>,
-) -> ResultCode {
-    source.map_or_else(|| Failure::null().code, |source| source.0.call(body))
-}
-
 /// A source that asks nothing until somebody subscribes. `seed` points at 32 bytes from the system's random source.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_source_new(
@@ -67,73 +86,64 @@ pub unsafe extern "C" fn respass_source_new(
     now: Now,
     source: Option<&mut MaybeUninit<*mut Source>>,
 ) -> ResultCode {
-    handle::make(|| {
+    enter!({
         let place = place(source)?;
         let seed = seed_of(block!(seed, 32)?);
-        let value = TokenSource::new(seed, now.into());
-        place.write(Box::into_raw(Box::new(Source(Guarded::new(value)))));
-        Ok(())
+        let supply = Supply { source: TokenSource::new(seed, now.into()), inbox: Arc::default() };
+        place.write(handle::insert::<Source>(Box::new(supply)));
     })
 }
 
 /// Releases the source. Tokens that it issued stay good.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_source_free(source: Option<Box<Source>>) {
+pub extern "C" fn respass_source_free(source: *mut Source) {
     handle::free(source);
 }
 
 /// Why the latest call on this source failed: borrowed until the next non-const call on it.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_source_error_text(
-    source: Option<&Source>,
+    source: *const Source,
     text: Option<&mut MaybeUninit<Slice>>,
 ) -> ResultCode {
-    let Some(source) = source else { return Failure::null().code };
-    handle::make(|| {
-        place(text)?.write(Slice::of(source.0.error().as_bytes()));
+    handle::code(handle::failure_text(source, |latest| {
+        place(text)?.write(Slice::of(latest.as_bytes()));
         Ok(())
-    })
+    }))
 }
 
 /// One more core depends on this source.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_source_subscribe(source: Option<&mut Source>) -> ResultCode {
-    change(source, |source| {
-        source.subscribe();
-        Ok(())
-    })
+pub extern "C" fn respass_source_subscribe(source: *mut Source) -> ResultCode {
+    enter!(mut source => source.source.subscribe())
 }
 
 /// One core less. With none left, nothing is asked any more.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_source_unsubscribe(source: Option<&mut Source>) -> ResultCode {
-    change(source, |source| {
-        source.unsubscribe();
-        Ok(())
-    })
+pub extern "C" fn respass_source_unsubscribe(source: *mut Source) -> ResultCode {
+    enter!(mut source => source.source.unsubscribe())
 }
 
 /// A core wants a token newer than generation `newer_than`. `token` is to be freed with `respass_token_free`; it is
 /// NULL where there is none yet: then an output of the source brings it.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_source_request(
-    source: Option<&mut Source>,
+    source: *mut Source,
     newer_than: u64,
     now: Now,
     token: Option<&mut MaybeUninit<*mut Token>>,
 ) -> ResultCode {
-    change(source, |source| {
+    enter!(mut source => {
         let place = place(token)?;
-        let token = source.request(newer_than, now.into());
-        place
-            .write(token.map_or(std::ptr::null_mut(), |token| Box::into_raw(Box::new(Token::Issued(token)))));
-        Ok(())
+        source.take_in(now.into());
+        let token = source.source.request(newer_than, now.into());
+        place.write(token.map_or(std::ptr::null_mut(), |token| handle::insert::<Token>(News::Issued(token))));
     })
 }
 
 /// Releases a token of `respass_source_request`. Tokens of outputs belong to the output.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_token_free(token: Option<Box<Token>>) {
+pub extern "C" fn respass_token_free(token: *mut Token) {
     handle::free(token);
 }
 
@@ -141,7 +151,7 @@ pub extern "C" fn respass_token_free(token: Option<Box<Token>>) {
 /// the moment to ask for the next (since 1970), and the time that it has left.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_source_fetched(
-    source: Option<&mut Source>,
+    source: *mut Source,
     token: *const c_char,
     token_len: usize,
     expires_on_us: u64,
@@ -149,16 +159,9 @@ pub unsafe extern "C" fn respass_source_fetched(
     refresh_on_us: u64,
     now: Now,
 ) -> ResultCode {
-    change(source, |source| {
-        let known = |us: u64| Some(us).filter(|&us| us > 0);
-        let fetched = FetchedToken {
-            text: Secret::new(bytes!(token, token_len)?.to_vec()),
-            expires_on: known(expires_on_us).map(UnixTime::from_micros),
-            expires_in: known(expires_in_us).map(Duration::from_micros),
-            refresh_on: known(refresh_on_us).map(UnixTime::from_micros),
-        };
-        source.handle_fetched(fetched, now.into());
-        Ok(())
+    enter!(mut source => {
+        let fetched = fetched_of(bytes!(token, token_len)?, expires_on_us, expires_in_us, refresh_on_us);
+        source.source.handle_fetched(fetched, now.into());
     })
 }
 
@@ -166,7 +169,7 @@ pub unsafe extern "C" fn respass_source_fetched(
 /// `retry_after_us` how long it asked to wait, 0 where not known. `is_permanent`: repeating the question cannot help.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn respass_source_failed(
-    source: Option<&mut Source>,
+    source: *mut Source,
     text: *const c_char,
     text_len: usize,
     status: u16,
@@ -174,24 +177,18 @@ pub unsafe extern "C" fn respass_source_failed(
     is_permanent: bool,
     now: Now,
 ) -> ResultCode {
-    change(source, |source| {
-        let failure = TokenFailure {
-            text: String::from_utf8_lossy(bytes!(text, text_len)?).into_owned(),
-            status: Some(status).filter(|&status| status > 0),
-            retry_after: Some(retry_after_us).filter(|&us| us > 0).map(Duration::from_micros),
-            is_permanent,
-        };
-        source.handle_failed(failure, now.into());
-        Ok(())
+    enter!(mut source => {
+        let failure = failure_of(bytes!(text, text_len)?, status, retry_after_us, is_permanent);
+        source.source.handle_failed(failure, now.into());
     })
 }
 
-/// Time has passed. Safe to call at any moment.
+/// Time has passed, or a request was answered. Safe to call at any moment.
 #[unsafe(no_mangle)]
-pub extern "C" fn respass_source_timeout(source: Option<&mut Source>, now: Now) -> ResultCode {
-    change(source, |source| {
-        source.handle_timeout(now.into());
-        Ok(())
+pub extern "C" fn respass_source_timeout(source: *mut Source, now: Now) -> ResultCode {
+    enter!(mut source => {
+        source.take_in(now.into());
+        source.source.handle_timeout(now.into());
     })
 }
 
@@ -199,29 +196,22 @@ pub extern "C" fn respass_source_timeout(source: Option<&mut Source>, now: Now) 
 /// looked at: clear it first.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_source_next_output(
-    source: Option<&mut Source>,
+    source: *mut Source,
     output: Option<&mut MaybeUninit<Output>>,
 ) -> ResultCode {
-    change(source, |source| {
-        place(output)?.write(Output::of_source(source.poll_output()));
-        Ok(())
+    enter!(mut source => {
+        place(output)?.write(Output::of_source(source.source.poll_output()));
     })
 }
 
 /// When `respass_source_timeout` wants to be called, on the monotonic clock; `RESPASS_NEVER_US` where it does not.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_source_next_wakeup(
-    source: Option<&Source>,
+    source: *const Source,
     wakeup_us: Option<&mut MaybeUninit<u64>>,
 ) -> ResultCode {
-    let Some(source) = source else { return Failure::null().code };
-    source.0.look(|source| {
-        let wakeup = source.poll_timeout();
+    enter!(source => {
+        let wakeup = source.source.poll_timeout();
         place(wakeup_us)?.write(wakeup.map_or(RESPASS_NEVER_US, |at| at.as_micros()));
-        Ok(())
     })
 }
-
-const fn may_move_between_threads<T: Send>() {}
-const _: () = may_move_between_threads::<Source>();
-const _: () = may_move_between_threads::<Token>();

@@ -19,10 +19,12 @@ fn generate() -> String {
         version[0],
         version[1],
     ));
-    config.trailer = Some(contract());
+    config.trailer = Some(format!("{}\n\n{}", inline().trim(), contract()));
     let mut builder = cbindgen::Builder::new().with_config(config);
     // The numbers of errors and reply kinds are the core's; the rest hangs below lib.rs.
-    for source in ["src/lib.rs", "../core/src/error.rs", "../core/src/resp/reply.rs"] {
+    for source in
+        ["src/lib.rs", "../core/src/error.rs", "../core/src/resp/reply.rs", "../core/src/client/output.rs"]
+    {
         builder = builder.with_src(root().join(source));
     }
     let mut header = Vec::new();
@@ -37,6 +39,11 @@ fn contract() -> String {
     let rules = lines.skip_while(|line| line.trim() != "# The contract").skip(1);
     let rules: Vec<String> = rules.map(|line| format!(" *{line}").trim_end().to_owned()).collect();
     format!("/*{}\n */", rules.join("\n").trim_start_matches(" *"))
+}
+
+/// What the header defines by itself.
+fn inline() -> String {
+    std::fs::read_to_string(root().join("src/inline.h")).expect("inline.h")
 }
 
 fn header() -> PathBuf {

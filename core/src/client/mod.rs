@@ -15,7 +15,9 @@ mod trouble;
 use crate::auth::{Handshake, IssuedToken, Login, TokenFailure};
 use crate::command::CommandId;
 use crate::config::{Config, Credential};
-use crate::connection::{ConnId, Connection, ConnectionToken, Event, Patience, Phase, Removed, WakeupReason};
+use crate::connection::{
+    Answer, ConnId, Connection, ConnectionToken, Event, Patience, Phase, Removed, WakeupReason,
+};
 use crate::error::{CommandError, ConfigError, ErrorCode, Outcome};
 use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now, UnixTime};
@@ -159,13 +161,41 @@ impl Client {
 
     /// Bytes came in. Those of unknown or closed connections are ignored.
     pub fn handle_received(&mut self, conn: ConnId, bytes: &[u8], now: Now) {
+        self.receive(conn, now, |connection, now, answers, events| {
+            connection.handle_received(bytes, now, answers, events);
+        });
+    }
+
+    /// A buffer with room for a read of `room` bytes, or more. What a driver appends to it spares a copy. It is to be
+    /// given back by `handle_received_in` before anything else of that connection is received, and with what it held.
+    pub fn take_receive_buffer(&mut self, conn: ConnId, room: usize) -> Vec<u8> {
+        match self.node.connection.as_mut().filter(|connection| connection.id() == conn) {
+            Some(connection) => connection.lend_buffer(room),
+            None => Vec::with_capacity(room),
+        }
+    }
+
+    /// As `handle_received`, for bytes that were appended to the buffer of `take_receive_buffer`. Where nothing was
+    /// appended, nothing happens.
+    pub fn handle_received_in(&mut self, conn: ConnId, buffer: Vec<u8>, now: Now) {
+        self.receive(conn, now, |connection, now, answers, events| {
+            connection.handle_filled(buffer, now, answers, events);
+        });
+    }
+
+    fn receive(
+        &mut self,
+        conn: ConnId,
+        now: Now,
+        receive: impl FnOnce(&mut Connection, Instant, &mut Vec<Answer>, &mut Vec<Event>),
+    ) {
         let now = self.observe(now);
         let Some(connection) = self.node.connection.as_mut().filter(|connection| connection.id() == conn)
         else {
             return;
         };
         let mut batch = std::mem::take(&mut self.spare);
-        connection.handle_received(bytes, now, &mut batch.answers, &mut self.events);
+        receive(connection, now, &mut batch.answers, &mut self.events);
         if connection.has_frames() {
             (batch.bytes, batch.nodes) = connection.take_tape((batch.bytes, batch.nodes));
         }

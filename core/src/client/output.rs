@@ -157,26 +157,26 @@ pub enum Notice {
     IdentityChanged,
 }
 
-/// What a [`Notice`] tells, as a number that is the same in every language and is never reused.
+/// What a notice tells, as a number that is the same in every language and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum NoticeKind {
-    /// [`Notice::Ready`]
+    /// A connection is logged in.
     Ready = 1,
-    /// [`Notice::ConnectionLost`]
+    /// A connection was lost or given up.
     ConnectionLost = 2,
-    /// [`Notice::LoginRefused`]
+    /// The server refused a login.
     LoginRefused = 3,
-    /// [`Notice::ReAuthenticated`]
+    /// A live connection presented a newer token and the server accepted it.
     ReAuthenticated = 4,
-    /// [`Notice::ReAuthRefused`]
+    /// A live connection presented a newer token and the server refused it.
     ReAuthRefused = 5,
-    /// [`Notice::ClockIsWrong`]
+    /// The server accepted a token that had ended by the local clock.
     ClockIsWrong = 6,
-    /// [`Notice::ClockJumped`]
+    /// The wall clock ran ahead of the monotonic one.
     ClockJumped = 7,
-    /// [`Notice::IdentityChanged`]
+    /// A token names another identity. It is not used.
     IdentityChanged = 8,
 }
 

@@ -68,6 +68,7 @@ impl Trouble {
             Breakage::LoginTimeout if stage == Stage::TlsHandshake => unreachable(NO_TLS_ANSWER),
             Breakage::LoginTimeout => unreachable("the login was not answered in time"),
             Breakage::SilentPeer => lost("nothing was heard of the server"),
+            Breakage::BufferLost => lost("the driver lost what it received: it kept a receive buffer"),
             Breakage::TokenEnded => lost("the token ended before a newer one came"),
         }
     }

@@ -50,6 +50,7 @@ impl ConnId {
 
 /// The reply to a command: where on the tape it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Answer {
     /// The command it answers.
     pub command: CommandId,
@@ -96,6 +97,8 @@ pub(crate) enum Breakage {
     LoginTimeout,
     SilentPeer,
     TokenEnded,
+    /// The driver did not give back the buffer that it read into.
+    BufferLost,
 }
 
 /// A token as a connection uses it.
@@ -160,6 +163,8 @@ pub(crate) struct Connection {
     outbound: Outbound,
     /// Plaintext on its way into TLS records.
     scratch: Vec<u8>,
+    /// Memory for TLS records as they are received; empty between reads.
+    records: Vec<u8>,
     sealed_ahead_max: usize,
     token: Option<ConnectionToken>,
     reauth: Option<ReAuth>,
@@ -201,6 +206,7 @@ impl Connection {
             in_flight: InFlight::default(),
             outbound: Outbound::default(),
             scratch: Vec::new(),
+            records: Vec::new(),
             sealed_ahead_max,
             token,
             reauth: None,
@@ -261,6 +267,42 @@ impl Connection {
         }
     }
 
+    /// A buffer for the next read, with room for so many bytes.
+    pub(crate) fn lend_buffer(&mut self, room: usize) -> Vec<u8> {
+        match self.transport {
+            Transport::Plain => self.decoder.lend(room),
+            Transport::Tls(_) => {
+                let mut records = std::mem::take(&mut self.records);
+                records.reserve(room);
+                records
+            }
+        }
+    }
+
+    /// As `handle_received`, for bytes that were appended to the buffer lent.
+    pub(crate) fn handle_filled(
+        &mut self,
+        mut buffer: Vec<u8>,
+        now: Instant,
+        answers: &mut Vec<Answer>,
+        events: &mut Vec<Event>,
+    ) {
+        match self.transport {
+            Transport::Plain => match self.decoder.take_back(buffer) {
+                Some(0) => {}
+                Some(_) => self.handle_bytes(None, now, answers, events),
+                None => events.push(Event::Broken(Breakage::BufferLost)),
+            },
+            Transport::Tls(_) => {
+                if !buffer.is_empty() {
+                    self.handle_received(&buffer, now, answers, events);
+                }
+                buffer.clear();
+                self.records = buffer;
+            }
+        }
+    }
+
     /// Bytes were received: answers to user commands are appended to `answers`.
     pub(crate) fn handle_received(
         &mut self,
@@ -269,7 +311,9 @@ impl Connection {
         answers: &mut Vec<Answer>,
         events: &mut Vec<Event>,
     ) {
-        self.received_at = now;
+        if self.decoder.is_lent() {
+            return events.push(Event::Broken(Breakage::BufferLost));
+        }
         let tls_error = match &mut self.transport {
             Transport::Plain => {
                 self.decoder.receive(bytes);
@@ -279,6 +323,18 @@ impl Connection {
                 session.receive(bytes, self.decoder.receive_into(bytes.len()), self.outbound.tail()).err()
             }
         };
+        self.handle_bytes(tls_error, now, answers, events);
+    }
+
+    /// The decoder has new bytes.
+    fn handle_bytes(
+        &mut self,
+        tls_error: Option<TlsError>,
+        now: Instant,
+        answers: &mut Vec<Answer>,
+        events: &mut Vec<Event>,
+    ) {
+        self.received_at = now;
         if tls_error.is_none()
             && self.phase == Phase::LoggingIn
             && !self.has_begun_login

@@ -4,6 +4,8 @@
 //! is kept. It is iterative (nesting costs an entry of `open`, not a stack frame), and allocation follows the bytes
 //! received, never a length that the peer merely declared.
 
+mod receive;
+
 use super::limits::{DecodeError, DecodeLimits};
 use super::reply::{Kind, Node};
 use super::scan::{Length, Number, Scan, is_big_number, parse_double, plain_leaf, scan_number};
@@ -35,6 +37,8 @@ pub struct Decoder {
     frame_start: usize,
     /// Values that the current frame has declared so far.
     declared: u64,
+    /// What the buffer held when it was lent.
+    lent_len: Option<usize>,
 }
 
 /// A token that is only partly received.
@@ -96,19 +100,8 @@ impl Decoder {
             frame_node: 0,
             frame_start: 0,
             declared: 0,
+            lent_len: None,
         }
-    }
-
-    /// Takes in bytes as they arrived.
-    pub fn receive(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The buffer's end, for a caller that decrypts into it; `len` is about how much will be appended.
-    pub(crate) fn receive_into(&mut self, len: usize) -> &mut Vec<u8> {
-        self.reserve(len);
-        &mut self.buffer
     }
 
     /// Decodes the next complete frame; `None` where more bytes are needed. After an error every call repeats it.
@@ -151,25 +144,6 @@ impl Decoder {
     /// The tape and the bytes decoded so far, for a look at a frame before it is handed over.
     pub fn tape(&self) -> (&[Node], &[u8]) {
         (&self.nodes, &self.buffer)
-    }
-
-    /// Room for `more` bytes: at least 64 KiB, else twice what is there, but not past the end of the buffer's only
-    /// value. (Inside an array another value follows: growing to the end of each would copy the whole buffer each
-    /// time.)
-    fn reserve(&mut self, more: usize) {
-        let len = self.buffer.len();
-        if self.buffer.capacity() - len >= more {
-            return;
-        }
-        let doubled = len.saturating_mul(2);
-        let target = match self.token {
-            Token::Body { len: body, .. } if self.open.is_empty() && self.frame_start == 0 => {
-                doubled.min(self.position.saturating_add(body).saturating_add(2))
-            }
-            _ => doubled,
-        };
-        let target = target.max(64 << 10);
-        self.buffer.reserve_exact(target.saturating_sub(len).max(more));
     }
 
     // Not inlined, so that the short way in `next_frame` stays small.
