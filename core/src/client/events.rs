@@ -83,6 +83,7 @@ impl Client {
 
     /// Brings everything in line after a fact was taken in.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.end_if_finished();
         if self.node.connection.as_ref().is_some_and(|connection| connection.phase() == Phase::Draining) {
             // A newer one that is here already is presented first, and may do.
             let generation = self.tokens.generation();
