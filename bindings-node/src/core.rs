@@ -1,6 +1,6 @@
 //! The client: facts in, outputs out.
 
-use crate::now;
+use crate::{milliseconds, now};
 use crate::settings::Settings;
 use crate::source::{News, Token, seed_of};
 use crate::window::{self, Register};
@@ -36,6 +36,25 @@ pub struct Detail {
     pub code: u32,
     /// What became of a command.
     pub outcome: u32,
+    /// What to do about it, where experience tells. Part of `text`.
+    pub hint: Option<String>,
+    /// How much a notice matters: 1 routine, 2 worth knowing, 3 somebody should look.
+    pub severity: u32,
+}
+
+/// How a client stands with its login.
+#[napi(object, object_from_js = false)]
+pub struct AuthStatus {
+    /// Whether a connection is ready.
+    pub is_ready: bool,
+    /// The object id in the latest token.
+    pub oid: Option<String>,
+    /// When the token in use ends by its own claim, in milliseconds since 1970.
+    pub expires_on_ms: Option<f64>,
+    /// How often a live connection presented a newer token with success.
+    pub reauth_count: f64,
+    /// What last went wrong, if it still does.
+    pub last_error: Option<String>,
 }
 
 /// A Redis client without sockets, clocks and threads.
@@ -107,6 +126,31 @@ impl Core {
     #[napi(catch_unwind)]
     pub fn cancel(&mut self, command: f64) {
         self.client.cancel(CommandId::from_u64(command as u64));
+    }
+
+    /// Accepts no more commands, and closes as soon as none waits.
+    #[napi(catch_unwind)]
+    pub fn finish(&mut self, monotonic_us: f64, unix_us: f64) {
+        self.client.finish(now(monotonic_us, unix_us));
+    }
+
+    /// Whether nothing follows.
+    #[napi(getter, catch_unwind)]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// How the client stands with its login. Holds no secret.
+    #[napi(catch_unwind)]
+    pub fn auth_status(&self) -> AuthStatus {
+        let status = self.client.auth_status();
+        AuthStatus {
+            is_ready: status.is_ready,
+            oid: status.oid,
+            expires_on_ms: status.expires_on.map(milliseconds),
+            reauth_count: status.reauth_count as f64,
+            last_error: status.last_error,
+        }
     }
 
     /// Ends everything.
@@ -244,12 +288,14 @@ impl Core {
             Some(Output::TokenNeeded { newer_than }) => (Kind::TokenNeeded, newer_than),
             Some(Output::Failed { command, error }) => {
                 let (code, outcome) = ((error.code as u16).into(), error.outcome as u32);
-                self.detail = Detail { text: error.message(), code, outcome, ..Detail::default() };
+                let hint = error.code.hint().map(str::to_owned);
+                self.detail = Detail { text: error.message(), code, outcome, hint, ..Detail::default() };
                 (Kind::Failed, command.as_u64())
             }
             Some(Output::Notice(notice)) => {
                 let (name, text) = (notice.name().to_owned(), notice.to_string());
-                self.detail = Detail { name, text, ..Detail::default() };
+                let severity = notice.severity() as u32;
+                self.detail = Detail { name, text, severity, ..Detail::default() };
                 (Kind::Notice, 0)
             }
             Some(_) => (Kind::Notice, 0),

@@ -14,6 +14,10 @@ fn now(monotonic_us: f64, unix_us: f64) -> Now {
     Now { monotonic: Instant::from_micros(monotonic_us as u64), unix: UnixTime::from_micros(unix_us as u64) }
 }
 
+fn milliseconds(at: UnixTime) -> f64 {
+    at.as_micros() as f64 / 1e3
+}
+
 /// The number of an error reply, by its text.
 #[napi_derive::napi(catch_unwind)]
 pub fn error_code_of(text: &[u8]) -> u32 {
