@@ -22,6 +22,8 @@ class Driver {
   #supply;
   #host;
   #socket;
+  /** May be closing. */
+  #lastSocket;
   #conn = 0;
   /** The socket has not taken what was written last. */
   #isBlocked = false;
@@ -31,13 +33,16 @@ class Driver {
   #alarm = new Alarm(() => this.#timeout(), { keepsAlive: true });
   #keepsAlive = true;
   #isEnding = false;
-  #hasEnded = false;
+  #hasFinished = false;
+  #end;
+  /** Resolves when everything has ended, the last socket as well. */
+  ended = new Promise((resolve) => { this.#end = resolve; });
   #submit = () => this.#submitTurn();
   #abort = (call) => this.#cancel(call);
 
   /**
    * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(host, port)`,
-   * `connected()`, `notice({ name, severity, text })`, `supply(state, reason)`, `end()`.
+   * `connected()`, `notice({ name, severity, text })`, `supply(state, reason)`, `end(driver)`.
    */
   constructor(core, supply, host) {
     this.#core = core;
@@ -185,7 +190,7 @@ class Driver {
       const output = core.poll(replies.window, monotonic(), unix());
       switch (output) {
         case OUTPUT.NONE:
-          if (core.isClosed) this.#end();
+          if (core.isClosed) this.#finish();
           else this.#alarm.set(replies.wakeup);
           return;
         case OUTPUT.REPLIES:
@@ -242,7 +247,7 @@ class Driver {
       writableHighWaterMark: 1,
       onread: { buffer: received, callback },
     });
-    this.#socket = socket;
+    this.#socket = this.#lastSocket = socket;
     if (!this.#keepsAlive) socket.unref();
     this.#host.connecting(host, port);
     socket.on('connect', () => {
@@ -292,12 +297,17 @@ class Driver {
     }
   }
 
-  #end() {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
+  #finish() {
+    if (this.#hasFinished) return;
+    this.#hasFinished = true;
     this.#alarm.clear();
     this.#supply?.unsubscribe(this);
-    this.#host.end();
+    const end = () => {
+      this.#host.end(this);
+      this.#end();
+    };
+    if (this.#lastSocket === undefined || this.#lastSocket.closed) end();
+    else this.#lastSocket.once('close', end);
   }
 }
 

@@ -32,8 +32,6 @@ class Session {
   #supply;
   #emitter;
   #keepsAlive = true;
-  #ended;
-  #end;
   #hasConnected = false;
   #trace;
   #onFirstReady;
@@ -50,13 +48,12 @@ class Session {
     connected: () => this.#tell('connect'),
     notice: (notice) => this.#notice(notice),
     supply: (state, reason) => this.#supplied(state, reason),
-    end: () => {
+    end: (driver) => {
       channels.log('closed');
       this.#trace?.fail('closed');
       this.#trace = undefined;
-      this.driver = undefined;
+      if (this.driver === driver) this.driver = undefined;
       this.#tell('end');
-      this.#end();
     },
   };
 
@@ -83,7 +80,6 @@ class Session {
       return Promise.reject(closed('the client is connected or connecting already: call connect() once'));
     }
     this.#hasConnected = false;
-    this.#ended = new Promise((resolve) => { this.#end = resolve; });
     const driver = new Driver(this.#core ?? this.#newCore(), this.#supply, this.#host);
     this.#core = undefined;
     this.driver = driver;
@@ -95,8 +91,9 @@ class Session {
 
   async close() {
     if (!this.isOpen) throw closed('the client is not open: nothing to close');
-    this.driver.finish();
-    await this.#ended;
+    const { driver } = this;
+    driver.finish();
+    await driver.ended;
   }
 
   destroy() {
@@ -192,18 +189,20 @@ class Session {
   }
 
   #tell(event, ...details) {
-    if (this.#emitter.listenerCount(event) > 0) process.nextTick(() => this.#emitter.emit(event, ...details));
+    process.nextTick(() => this.#emitter.emit(event, ...details));
   }
 
   /** Trouble that somebody should know of: where nobody listens, the process is warned once per kind. */
   #complain(event, kind, error) {
-    if (this.#emitter.listenerCount(event) > 0) {
-      if (event === 'error') this.#tell('error', error);
-    } else if (!warned.has(kind)) {
-      warned.add(kind);
-      const code = `RESPASS_${kind.replaceAll('-', '_').toUpperCase()}`;
-      process.emitWarning(String(error.message ?? error), { type: 'RespassWarning', code });
-    }
+    process.nextTick(() => {
+      if (this.#emitter.listenerCount(event) > 0) {
+        if (event === 'error') this.#emitter.emit('error', error);
+      } else if (!warned.has(kind)) {
+        warned.add(kind);
+        const code = `RESPASS_${kind.replaceAll('-', '_').toUpperCase()}`;
+        process.emitWarning(String(error.message ?? error), { type: 'RespassWarning', code });
+      }
+    });
   }
 }
 
