@@ -14,6 +14,7 @@ const { Waiters } = require('./waiters');
 const replies = new Replies();
 const received = Buffer.allocUnsafeSlow(256 * 1024);
 
+const NOTHING = Buffer.alloc(0);
 const WRITE_LEN = 128 * 1024;
 let transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
 
@@ -184,17 +185,16 @@ class Driver {
     this.#obey();
   }
 
-  #obey() {
+  /** Does what the core wants done, from this output on. */
+  #obey(output = this.#core.advance(replies.window, monotonic(), unix())) {
     const core = this.#core;
     for (;;) {
-      const output = core.poll(replies.window, monotonic(), unix());
-      switch (output) {
+      switch (output & ~OUTPUT.LAST) {
         case OUTPUT.NONE:
-          if (core.isClosed) this.#finish();
-          else this.#alarm.set(replies.wakeup);
-          return;
+          return this.#rest();
         case OUTPUT.REPLIES:
           replies.read(core, this.#waiters);
+          if (output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.TRANSMIT:
           this.#transmit();
@@ -203,9 +203,16 @@ class Driver {
           replies.grow(replies.needed);
           break;
         default:
-          this.#obeyRare(output, replies.id);
+          this.#obeyRare(output & ~OUTPUT.LAST, replies.id);
       }
+      output = core.advance(replies.window, monotonic(), unix());
     }
+  }
+
+  /** Nothing follows until something happens. */
+  #rest() {
+    if (this.#isEnding && this.#core.isClosed) this.#finish();
+    else this.#alarm.set(replies.wakeup);
   }
 
   #obeyRare(output, id) {
@@ -237,14 +244,11 @@ class Driver {
     this.#conn = conn;
     this.#isBlocked = false;
     const callback = (len, bytes) => {
-      this.#core.received(conn, bytes, len, monotonic(), unix());
-      this.#obey();
+      this.#obey(this.#core.read(conn, bytes, len, replies.window, monotonic(), unix()));
       return true;
     };
     const socket = net.connect({
       host, port, noDelay: true,
-      // Below 1 byte nothing fits: every write is followed by 'drain' once the kernel has it.
-      writableHighWaterMark: 1,
       onread: { buffer: received, callback },
     });
     this.#socket = this.#lastSocket = socket;
@@ -254,12 +258,6 @@ class Driver {
       wasConnected = true;
       this.#host.connected();
       this.#core.connected(conn, monotonic(), unix());
-      this.#obey();
-    });
-    socket.on('drain', () => {
-      if (this.#conn !== conn || !this.#isBlocked) return;
-      this.#isBlocked = false;
-      this.#transmit();
       this.#obey();
     });
     socket.on('error', (error) => { cause = error.message || error.code; });
@@ -285,16 +283,27 @@ class Driver {
   /** Hands the core's bytes to the socket, until either has no more. */
   #transmit() {
     const socket = this.#socket;
-    while (socket !== undefined && !this.#isBlocked) {
+    let hasMore = socket !== undefined && !this.#isBlocked;
+    while (hasMore) {
       const len = this.#core.transmit(this.#conn, transmitted, monotonic(), unix());
       if (len === 0) return;
-      socket.write(transmitted.subarray(0, len));
+      socket.write(transmitted.subarray(0, Math.abs(len)));
+      hasMore = len < 0;
       if (socket.writableLength > 0) {
-        // What was not taken stays where it is.
-        this.#isBlocked = true;
+        // What was not taken stays where it is, and nothing is written before it has left.
+        hasMore = false;
         transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
+        this.#isBlocked = true;
+        socket.write(NOTHING, () => this.#unblock(socket));
       }
     }
+  }
+
+  #unblock(socket) {
+    if (this.#socket !== socket) return;
+    this.#isBlocked = false;
+    this.#transmit();
+    this.#obey();
   }
 
   #finish() {

@@ -4,9 +4,10 @@
 const { replied } = require('./errors');
 const { RESP_TYPES } = require('./resp_types');
 
-/** What `Core.poll` returns. Mirrors src/core.rs. */
+/** What `Core.advance` returns; LAST is added where nothing follows. Mirrors src/core.rs. */
 const OUTPUT = {
   NONE: 0, CONNECT: 1, DISCONNECT: 2, TRANSMIT: 3, TOKEN_NEEDED: 4, REPLIES: 5, FAILED: 6, NOTICE: 7, GROW: 8,
+  LAST: 16,
 };
 
 /** Numbers at the front of the window. Mirrors src/window.rs. */
@@ -34,6 +35,10 @@ class Replies {
   #numbers;
   #words;
   #signed;
+  /** Has the block where that is long and was not taken. */
+  #core;
+  /** The block holds one string and nothing else. */
+  #isOneText = false;
   /** The block that string nodes point into, and where it begins there. */
   #block;
   #blockAt = 0;
@@ -65,8 +70,10 @@ class Replies {
     const numbers = this.#numbers;
     this.#blockLen = numbers[REGISTER.BYTES_LEN];
     this.#blockAt = numbers[REGISTER.BYTES_AT];
-    this.#block = this.#blockAt === 0 ? core.takeBytes() : this.window;
     this.#isAscii = numbers[REGISTER.IS_ASCII] === 1;
+    this.#isOneText = numbers[REGISTER.ANSWERS] === 1 && (this.#words[numbers[REGISTER.NODES_AT] / 4] & 0xff) === KIND.BULK;
+    this.#core = this.#blockAt === 0 ? core : undefined;
+    this.#block = this.#blockAt === 0 ? undefined : this.window;
     this.#segmentFrom = this.#segmentTo = 0;
     this.#nodesAt = numbers[REGISTER.NODES_AT] / 4;
     const end = HEADER_WORDS + numbers[REGISTER.ANSWERS] * 2;
@@ -75,7 +82,9 @@ class Replies {
       const waiter = waiters.take(command);
       if (waiter !== undefined) waiter.settle(command, this, this.#nodesAt + numbers[at + 1] * 4);
     }
-    this.#block = undefined;
+    // Nobody may have waited for it.
+    this.#core?.takeBytes();
+    this.#block = this.#core = undefined;
     this.#segment = '';
     if (this.window.length > WINDOW_LEN_KEPT) this.grow(WINDOW_LEN);
   }
@@ -159,6 +168,7 @@ class Replies {
 
   #buffer(at) {
     const words = this.#words;
+    if (this.#block === undefined) this.#takeBlock();
     const from = this.#blockAt + words[at + 2] + words[at + 3] * 0x100000000;
     const slice = this.#block.subarray(from, from + words[at + 1]);
     // The window is used again.
@@ -166,8 +176,24 @@ class Replies {
     return mayShare ? slice : Buffer.from(slice);
   }
 
+  #takeBlock() {
+    this.#block = this.#core.takeBytes();
+    this.#core = undefined;
+  }
+
   #text(offset, len) {
     const to = offset + len;
+    if (this.#block === undefined) {
+      // A string in the block's own memory, where Node can make one.
+      if (this.#isOneText && this.#isAscii) {
+        const text = this.#core.takeText(offset, len);
+        this.#core = undefined;
+        if (typeof text === 'string') return text;
+        this.#block = text;
+      } else {
+        this.#takeBlock();
+      }
+    }
     if (!this.#isAscii) return this.#block.utf8Slice(this.#blockAt + offset, this.#blockAt + to);
     if (to > this.#segmentTo || offset < this.#segmentFrom) {
       if (len * 2 > SEGMENT_LEN) return this.#block.latin1Slice(this.#blockAt + offset, this.#blockAt + to);

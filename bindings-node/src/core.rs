@@ -1,13 +1,14 @@
 //! The client: facts in, outputs out.
 
-use crate::{milliseconds, now};
 use crate::settings::Settings;
 use crate::source::{News, Token, seed_of};
+use crate::text::LongText;
 use crate::window::{self, Register};
+use crate::{milliseconds, now};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
-use respass::{Client, CommandId, ConnId, DisconnectCause, Output, ReplyBatch, SubmitError};
+use respass::{Client, CommandId, ConnId, DisconnectCause, Now, Output, ReplyBatch, SubmitError};
 
 /// What `Core.poll` found. Mirrored in `lib/replies.js`.
 #[derive(Clone, Copy)]
@@ -23,6 +24,9 @@ enum Kind {
     /// The window is too small for the replies that wait: poll again with a larger one.
     Grow = 8,
 }
+
+/// Added to a kind: no output follows.
+const LAST: u32 = 16;
 
 /// What `poll` found, where that is more than a number.
 #[napi(object, object_from_js = false)]
@@ -219,9 +223,9 @@ impl Core {
         BufferSlice::from_data(env, self.client.take_transmit(ConnId::from_u64(conn as u64), now))
     }
 
-    /// As `takeTransmit`, but copies as much as there is room for; how much that was.
+    /// As `takeTransmit`, but copies as much as there is room for; how much that was, negative where more is to come.
     #[napi(catch_unwind)]
-    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
+    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> i32 {
         let (conn, now) = (ConnId::from_u64(conn as u64), now(monotonic_us, unix_us));
         let bytes = self.client.transmit(conn, now);
         let len = bytes.len().min(into.len());
@@ -229,24 +233,37 @@ impl Core {
             into.copy_from_slice(bytes);
         }
         self.client.handle_transmitted(conn, len, now);
-        len as u32
+        // A buffer that JavaScript writes out is far below 2 GiB.
+        let count = i32::try_from(len).unwrap_or(i32::MAX);
+        if self.client.has_transmit() { -count } else { count }
     }
 
     /// The next output: a number that says what it is, and its particulars in the window's registers.
     #[napi(catch_unwind)]
     pub fn poll(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
-        let window: &mut [u8] = &mut window;
-        let (kind, id) = match self.waiting.take() {
-            Some(batch) => (self.show(batch, window), 0),
-            None => self.next(window),
-        };
-        window::set(window, Register::Id, id as f64);
-        if matches!(kind, Kind::None) {
-            let wakeup = self.client.poll_timeout(now(monotonic_us, unix_us));
-            let at = wakeup.map_or(f64::INFINITY, |wakeup| wakeup.at.as_micros() as f64);
-            window::set(window, Register::Wakeup, at);
-        }
-        kind as u32
+        self.next_output(&mut window, now(monotonic_us, unix_us)) & !LAST
+    }
+
+    /// As `poll`, with `LAST` added where nothing follows until something happens; then the wakeup is told as well.
+    #[napi(catch_unwind)]
+    pub fn advance(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
+        self.next_output(&mut window, now(monotonic_us, unix_us))
+    }
+
+    /// `received` and then `advance`.
+    #[napi(catch_unwind)]
+    pub fn read(
+        &mut self,
+        conn: f64,
+        bytes: &[u8],
+        bytes_len: u32,
+        mut window: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        let now = now(monotonic_us, unix_us);
+        self.client.handle_received(ConnId::from_u64(conn as u64), used(bytes, bytes_len), now);
+        self.next_output(&mut window, now)
     }
 
     /// What `poll` found, where that is more than a number.
@@ -259,6 +276,28 @@ impl Core {
     #[napi(catch_unwind)]
     pub fn take_bytes<'env>(&mut self, env: &'env Env) -> napi::Result<BufferSlice<'env>> {
         BufferSlice::from_data(env, std::mem::take(&mut self.bytes))
+    }
+
+    /// The same block's text between two offsets as a string that keeps the block, without a copy. A Buffer of the
+    /// whole block where Node cannot do that.
+    #[napi(catch_unwind, ts_return_type = "string | Buffer")]
+    pub fn take_text(&mut self, start: f64, len: f64) -> LongText {
+        LongText { block: std::mem::take(&mut self.bytes), start: start as usize, len: len as usize }
+    }
+
+    fn next_output(&mut self, window: &mut [u8], now: Now) -> u32 {
+        let (kind, id) = match self.waiting.take() {
+            Some(batch) => (self.show(batch, window), 0),
+            None => self.next(window),
+        };
+        window::set(window, Register::Id, id as f64);
+        let is_last = self.waiting.is_none() && !self.client.has_output();
+        if is_last {
+            let wakeup = self.client.poll_timeout(now);
+            let at = wakeup.map_or(f64::INFINITY, |wakeup| wakeup.at.as_micros() as f64);
+            window::set(window, Register::Wakeup, at);
+        }
+        kind as u32 | if is_last { LAST } else { 0 }
     }
 
     fn accepted(&mut self, id: Result<CommandId, SubmitError>) -> f64 {

@@ -4,6 +4,7 @@
 mod core;
 mod settings;
 mod source;
+mod text;
 mod window;
 
 use respass::{ErrorCode, Instant, Now, UnixTime};

@@ -2,7 +2,9 @@
 
 use crate::{milliseconds, now};
 use napi_derive::napi;
-use respass::{FetchedToken, IssuedToken, Secret, SourceOutput, TokenFailure, TokenSource, TokenState, UnixTime};
+use respass::{
+    FetchedToken, IssuedToken, Secret, SourceOutput, TokenFailure, TokenSource, TokenState, UnixTime,
+};
 use std::time::Duration;
 
 /// What a source has for its cores: a token, or why there is none. Opaque to JavaScript.

@@ -123,6 +123,11 @@ test('values and aggregates larger than every buffer', async (t) => {
   assert(value === large);
   assert.deepEqual(elements, many);
   assert.equal(small, 'PONG');
+  const [left, right] = await Promise.all([client.sendCommand(['GET', 'large']), client.sendCommand(['ECHO', 'small'])]);
+  assert(left === large && right === 'small');
+  const given = client.sendCommand(['GET', 'large'], { signal: AbortSignal.timeout(1) }).catch(() => {});
+  assert.equal(await client.sendCommand(['ECHO', 'behind']), 'behind');
+  await given;
 });
 
 test('many tasks share a connection and each gets its own reply', async (t) => {

@@ -289,6 +289,11 @@ impl Client {
         self.outputs.pop_front()
     }
 
+    /// Whether `poll_output` would find something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Bytes to write. The prefix stays the same until it is reported by `handle_transmitted`; further bytes may
     /// follow then. What was shown here counts as handed over.
     pub fn transmit(&mut self, conn: ConnId, now: Now) -> &[u8] {
