@@ -160,12 +160,14 @@ class Driver {
     if (turn.isEmpty) return;
     turn.seal();
     const { bytes, bytesLen, lengths, lengthsLen, waiters } = turn;
-    const first = this.#core.submitEach(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
+    const output = this.#core.submit(
+      bytes, bytesLen, lengths, lengthsLen, replies.window, this.#room, monotonic(), unix());
+    const { first } = replies;
     for (const waiter of turn.numbered) waiter.first = first + waiter.at;
     if (first > 0) this.#waiters.add(first, waiters);
     turn.clear();
     if (first === 0) this.#refuse(waiters);
-    this.#obey();
+    this.#obey(output);
   }
 
   /** The core took nothing of a turn: a typed array was changed under it. */
@@ -186,7 +188,7 @@ class Driver {
   }
 
   /** Does what the core wants done, from this output on. */
-  #obey(output = this.#core.advance(replies.window, monotonic(), unix())) {
+  #obey(output = this.#core.advance(replies.window, this.#room, monotonic(), unix())) {
     const core = this.#core;
     for (;;) {
       switch (output & ~OUTPUT.LAST) {
@@ -197,7 +199,7 @@ class Driver {
           if (output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.TRANSMIT:
-          this.#transmit();
+          if (this.#transmit() && output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.GROW:
           replies.grow(replies.needed);
@@ -205,7 +207,7 @@ class Driver {
         default:
           this.#obeyRare(output & ~OUTPUT.LAST, replies.id);
       }
-      output = core.advance(replies.window, monotonic(), unix());
+      output = core.advance(replies.window, this.#room, monotonic(), unix());
     }
   }
 
@@ -244,7 +246,7 @@ class Driver {
     this.#conn = conn;
     this.#isBlocked = false;
     const callback = (len, bytes) => {
-      this.#obey(this.#core.read(conn, bytes, len, replies.window, monotonic(), unix()));
+      this.#obey(this.#core.read(conn, bytes, len, replies.window, this.#room, monotonic(), unix()));
       return true;
     };
     const socket = net.connect({
@@ -280,29 +282,41 @@ class Driver {
     socket.destroy();
   }
 
-  /** Hands the core's bytes to the socket, until either has no more. */
+  /** Where the core puts what is to be written. */
+  get #room() {
+    return this.#isBlocked ? NOTHING : transmitted;
+  }
+
+  /** Writes what the core put into the room; whether that was all. */
   #transmit() {
+    if (this.#isBlocked) return true;
+    const len = replies.sendable;
+    this.#write(len);
+    return len >= 0;
+  }
+
+  /** Writes `len` bytes of the room, and where that is negative, what the core has beyond them. */
+  #write(len) {
     const socket = this.#socket;
-    let hasMore = socket !== undefined && !this.#isBlocked;
-    while (hasMore) {
-      const len = this.#core.transmit(this.#conn, transmitted, monotonic(), unix());
-      if (len === 0) return;
+    while (len !== 0 && socket !== undefined) {
       socket.write(transmitted.subarray(0, Math.abs(len)));
-      hasMore = len < 0;
-      if (socket.writableLength > 0) {
-        // What was not taken stays where it is, and nothing is written before it has left.
-        hasMore = false;
-        transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
-        this.#isBlocked = true;
-        socket.write(NOTHING, () => this.#unblock(socket));
-      }
+      if (socket.writableLength > 0) return this.#block(socket);
+      if (len > 0) return;
+      len = this.#core.transmit(this.#conn, transmitted, monotonic(), unix());
     }
+  }
+
+  /** What was not taken stays where it is, and nothing is written before it has left. */
+  #block(socket) {
+    transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
+    this.#isBlocked = true;
+    socket.write(NOTHING, () => this.#unblock(socket));
   }
 
   #unblock(socket) {
     if (this.#socket !== socket) return;
     this.#isBlocked = false;
-    this.#transmit();
+    this.#write(this.#core.transmit(this.#conn, transmitted, monotonic(), unix()));
     this.#obey();
   }
 

@@ -11,8 +11,10 @@ const OUTPUT = {
 };
 
 /** Numbers at the front of the window. Mirrors src/window.rs. */
-const REGISTER = { ID: 0, ANSWERS: 1, NODES_AT: 2, BYTES_AT: 3, BYTES_LEN: 4, IS_ASCII: 5, NEEDED: 6, WAKEUP: 7 };
-const HEADER_WORDS = 8;
+const REGISTER = {
+  ID: 0, ANSWERS: 1, NODES_AT: 2, BYTES_AT: 3, BYTES_LEN: 4, IS_ASCII: 5, NEEDED: 6, WAKEUP: 7, FIRST: 8, SENDABLE: 9,
+};
+const HEADER_WORDS = 10;
 
 const KIND = {
   SIMPLE: 1, ERROR: 2, INTEGER: 3, BULK: 4, ARRAY: 5, NULL: 6, BOOLEAN: 7, DOUBLE: 8, BIG: 9, VERBATIM: 10,
@@ -55,6 +57,8 @@ class Replies {
 
   get id() { return this.#numbers[REGISTER.ID]; }
   get wakeup() { return this.#numbers[REGISTER.WAKEUP]; }
+  get first() { return this.#numbers[REGISTER.FIRST]; }
+  get sendable() { return this.#numbers[REGISTER.SENDABLE]; }
   get needed() { return this.#numbers[REGISTER.NEEDED]; }
 
   grow(len) {

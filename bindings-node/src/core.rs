@@ -225,29 +225,27 @@ impl Core {
 
     /// As `takeTransmit`, but copies as much as there is room for; how much that was, negative where more is to come.
     #[napi(catch_unwind)]
-    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> i32 {
-        let (conn, now) = (ConnId::from_u64(conn as u64), now(monotonic_us, unix_us));
-        let bytes = self.client.transmit(conn, now);
-        let len = bytes.len().min(into.len());
-        if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
-            into.copy_from_slice(bytes);
-        }
-        self.client.handle_transmitted(conn, len, now);
-        // A buffer that JavaScript writes out is far below 2 GiB.
-        let count = i32::try_from(len).unwrap_or(i32::MAX);
-        if self.client.has_transmit() { -count } else { count }
+    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> f64 {
+        self.copy_transmit(ConnId::from_u64(conn as u64), &mut into, now(monotonic_us, unix_us))
     }
 
     /// The next output: a number that says what it is, and its particulars in the window's registers.
     #[napi(catch_unwind)]
     pub fn poll(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
-        self.next_output(&mut window, now(monotonic_us, unix_us)) & !LAST
+        self.next_output(&mut window, &mut [], now(monotonic_us, unix_us)) & !LAST
     }
 
     /// As `poll`, with `LAST` added where nothing follows until something happens; then the wakeup is told as well.
+    /// Where there is something to transmit, it is copied to `out`, as far as there is room.
     #[napi(catch_unwind)]
-    pub fn advance(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
-        self.next_output(&mut window, now(monotonic_us, unix_us))
+    pub fn advance(
+        &mut self,
+        mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        self.next_output(&mut window, &mut out, now(monotonic_us, unix_us))
     }
 
     /// `received` and then `advance`.
@@ -258,12 +256,31 @@ impl Core {
         bytes: &[u8],
         bytes_len: u32,
         mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
         monotonic_us: f64,
         unix_us: f64,
     ) -> u32 {
         let now = now(monotonic_us, unix_us);
         self.client.handle_received(ConnId::from_u64(conn as u64), used(bytes, bytes_len), now);
-        self.next_output(&mut window, now)
+        self.next_output(&mut window, &mut out, now)
+    }
+
+    /// `submitEach`, whose result goes to a register, and then `advance`.
+    #[napi(catch_unwind)]
+    pub fn submit(
+        &mut self,
+        bytes: &[u8],
+        bytes_len: u32,
+        lengths: &[u32],
+        lengths_len: u32,
+        mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        let first = self.submit_each(bytes, bytes_len, lengths, lengths_len, monotonic_us, unix_us);
+        window::set(&mut window, Register::First, first);
+        self.next_output(&mut window, &mut out, now(monotonic_us, unix_us))
     }
 
     /// What `poll` found, where that is more than a number.
@@ -285,12 +302,26 @@ impl Core {
         LongText { block: std::mem::take(&mut self.bytes), start: start as usize, len: len as usize }
     }
 
-    fn next_output(&mut self, window: &mut [u8], now: Now) -> u32 {
+    fn copy_transmit(&mut self, conn: ConnId, into: &mut [u8], now: Now) -> f64 {
+        let bytes = self.client.transmit(conn, now);
+        let len = bytes.len().min(into.len());
+        if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
+            into.copy_from_slice(bytes);
+        }
+        self.client.handle_transmitted(conn, len, now);
+        if self.client.has_transmit() { -(len as f64) } else { len as f64 }
+    }
+
+    fn next_output(&mut self, window: &mut [u8], out: &mut [u8], now: Now) -> u32 {
         let (kind, id) = match self.waiting.take() {
             Some(batch) => (self.show(batch, window), 0),
             None => self.next(window),
         };
         window::set(window, Register::Id, id as f64);
+        if matches!(kind, Kind::Transmit) && !out.is_empty() {
+            let len = self.copy_transmit(ConnId::from_u64(id), out, now);
+            window::set(window, Register::Sendable, len);
+        }
         let is_last = self.waiting.is_none() && !self.client.has_output();
         if is_last {
             let wakeup = self.client.poll_timeout(now);
