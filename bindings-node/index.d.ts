@@ -200,7 +200,7 @@ export interface Multi {
  * A Redis client over one connection, which it keeps logged in.
  *
  * Commands of one turn of the event loop leave together. A string or Buffer of a reply never keeps a larger reply
- * alive: a short string keeps 2 KiB at most beside itself, a Buffer at most as much again as it is long, or Node's
+ * alive: a short string keeps 4 KiB at most beside itself, a Buffer at most as much again as it is long, or Node's
  * pool of 8 KiB.
  */
 export declare class Client extends EventEmitter {

@@ -16,10 +16,10 @@ function loaded() {
   }
 }
 
-const { Core, Source, errorCodeOf } = loaded();
+const { Core, Source, errorCodeOf, segmentOf } = loaded();
 
 /** Both clocks as the native part wants them, in microseconds. */
 const monotonic = () => performance.now() * 1e3;
 const unix = () => Date.now() * 1e3;
 
-module.exports = { Core, Source, errorCodeOf, monotonic, unix };
+module.exports = { Core, Source, errorCodeOf, segmentOf, monotonic, unix };

@@ -2,6 +2,7 @@
 // Replies out of the window that the core fills; its layout is described in src/window.rs.
 
 const { replied } = require('./errors');
+const { segmentOf } = require('./native');
 const { RESP_TYPES } = require('./resp_types');
 
 /** What `Core.advance` returns; LAST is added where nothing follows. Mirrors src/core.rs. */
@@ -28,7 +29,13 @@ const WINDOW_LEN_KEPT = 4 << 20;
  * Substrings of one longer string cost a fraction of strings of their own, but each keeps all of it alive: this is
  * the most that a small string keeps beside itself, however large the reply was that it came in.
  */
-const SEGMENT_LEN = 2048;
+const SEGMENT_LEN = 4096;
+
+/**
+ * A segment that is so long lies outside of JavaScript's heap: there the collector does not copy it, which is most of
+ * what large aggregates cost.
+ */
+const SEGMENT_LEN_OUTSIDE = 2048;
 
 /** A Buffer that is so much of a reply's block is a view of it; a smaller one is a copy, and keeps none of it. */
 const VIEW_SHARE_MIN = 0.5;
@@ -203,10 +210,17 @@ class Replies {
       if (len * 2 > SEGMENT_LEN) return this.#block.latin1Slice(this.#blockAt + offset, this.#blockAt + to);
       this.#segmentFrom = offset;
       this.#segmentTo = Math.min(offset + SEGMENT_LEN, this.#blockLen);
-      this.#segment = this.#block.latin1Slice(this.#blockAt + offset, this.#blockAt + this.#segmentTo);
+      this.#segment = segment(this.#block, this.#blockAt + offset, this.#blockAt + this.#segmentTo);
     }
     return this.#segment.substring(offset - this.#segmentFrom, to - this.#segmentFrom);
   }
+}
+
+function segment(block, from, to) {
+  if (to - from < SEGMENT_LEN_OUTSIDE) return block.latin1Slice(from, to);
+  const text = segmentOf(block, from, to);
+  // A Buffer where Node cannot do that.
+  return typeof text === 'string' ? text : text.latin1Slice();
 }
 
 /** An integer as the type that a mapping asks for. */

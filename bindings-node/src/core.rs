@@ -250,6 +250,7 @@ impl Core {
 
     /// `received` and then `advance`.
     #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "each call across the line costs more than its arguments")]
     pub fn read(
         &mut self,
         conn: f64,
@@ -267,6 +268,7 @@ impl Core {
 
     /// `submitEach`, whose result goes to a register, and then `advance`.
     #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "each call across the line costs more than its arguments")]
     pub fn submit(
         &mut self,
         bytes: &[u8],

@@ -24,3 +24,10 @@ fn milliseconds(at: UnixTime) -> f64 {
 pub fn error_code_of(text: &[u8]) -> u32 {
     (ErrorCode::of_reply(text) as u16).into()
 }
+
+/// A string of its own outside of JavaScript's heap, of bytes that are ASCII.
+#[napi_derive::napi(catch_unwind)]
+pub fn segment_of(bytes: &[u8], start: f64, end: f64) -> text::LongText {
+    let block = bytes.get(start as usize..end as usize).unwrap_or_default().to_vec();
+    text::LongText { len: block.len(), start: 0, block }
+}
