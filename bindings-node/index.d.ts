@@ -97,14 +97,14 @@ export interface SocketOptions {
 export interface CommandOptions {
   /** What kinds of replies become. */
   typeMapping?: TypeMapping;
-  /** Gives up on the command when aborted: it rejects with an `AbortError`, whose `outcome` says whether it was sent. */
+  /** Gives up on the command when aborted: it rejects with an `AbortError`; `outcome` says whether it was sent. */
   signal?: AbortSignal;
   /** The same. */
   abortSignal?: AbortSignal;
 }
 
 export interface ClientOptions {
-  /** `redis://` or `rediss://`, with host, port, user name, password and database. Other options go before its parts. */
+  /** `redis://` or `rediss://`, with host, port, user name, password and database. Options go before its parts. */
   url?: string;
   socket?: SocketOptions;
   /** With a credential: taken from the token where not given, and rarely needed. */

@@ -10,7 +10,8 @@ function loaded() {
   try {
     return load();
   } catch (error) {
-    error.message = `the native part of respass does not load on ${process.platform}-${process.arch}: ${error.message}. `
+    const here = `${process.platform}-${process.arch}`;
+    error.message = `the native part of respass does not load on ${here}: ${error.message}. `
       + 'Install the package for this platform, or set RESPASS_NATIVE_PATH to a respass.node that was built for it';
     throw error;
   }

@@ -78,13 +78,16 @@ function parseUrl(text) {
   try {
     url = new URL(text);
   } catch {
-    throw misconfigured('url is none: it looks like rediss://host:port (characters such as @ in a password: encode them)');
+    throw misconfigured(
+      'url is none: it looks like rediss://host:port (characters such as @ in a password have to be encoded)');
   }
   if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
     throw misconfigured('url begins with redis:// or, with TLS, rediss://');
   }
   const path = url.pathname.replace(/^\//, '');
-  if (!/^\d*$/.test(path)) throw misconfigured('url: what follows the port is a database number, as in rediss://host:port/0');
+  if (!/^\d*$/.test(path)) {
+    throw misconfigured('url: what follows the port is a database number, as in rediss://host:port/0');
+  }
   if (url.search || url.hash) throw misconfigured('url takes no ?options and no #fragment: give them beside it');
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, '$1') || undefined,

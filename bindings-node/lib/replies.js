@@ -82,11 +82,11 @@ class Replies {
     this.#blockLen = numbers[REGISTER.BYTES_LEN];
     this.#blockAt = numbers[REGISTER.BYTES_AT];
     this.#isAscii = numbers[REGISTER.IS_ASCII] === 1;
-    this.#isOneText = numbers[REGISTER.ANSWERS] === 1 && (this.#words[numbers[REGISTER.NODES_AT] / 4] & 0xff) === KIND.BULK;
     this.#core = this.#blockAt === 0 ? core : undefined;
     this.#block = this.#blockAt === 0 ? undefined : this.window;
     this.#segmentFrom = this.#segmentTo = 0;
     this.#nodesAt = numbers[REGISTER.NODES_AT] / 4;
+    this.#isOneText = numbers[REGISTER.ANSWERS] === 1 && (this.#words[this.#nodesAt] & 0xff) === KIND.BULK;
     const end = HEADER_WORDS + numbers[REGISTER.ANSWERS] * 2;
     for (let at = HEADER_WORDS; at < end; at += 2) {
       const command = numbers[at];
@@ -100,7 +100,7 @@ class Replies {
     if (this.window.length > WINDOW_LEN_KEPT) this.grow(WINDOW_LEN);
   }
 
-  /** The value whose node is at a word of the window; `mapping` says what kinds become, `undefined` for the defaults. */
+  /** The value whose node is at a word of the window; `mapping` says what kinds become, where not the default. */
   value(at, mapping) {
     const words = this.#words;
     switch (words[at] & 0xff) {

@@ -116,14 +116,15 @@ test('values and aggregates larger than every buffer', async (t) => {
   const { client } = await startClient(t);
   const large = 'y'.repeat(20 << 20);
   const many = Array.from({ length: 100_000 }, (_, i) => `element-${i}`);
-  const commands = [['SET', 'large', large], ['RPUSH', 'many', ...many], ['GET', 'large'], ['LRANGE', 'many', '0', '-1'],
-    ['PING']];
+  const commands = [['SET', 'large', large], ['RPUSH', 'many', ...many], ['GET', 'large'], 
+    ['LRANGE', 'many', '0', '-1'], ['PING']];
   const [, length, value, elements, small] = await Promise.all(commands.map((args) => client.sendCommand(args)));
   assert.equal(length, many.length);
   assert(value === large);
   assert.deepEqual(elements, many);
   assert.equal(small, 'PONG');
-  const [left, right] = await Promise.all([client.sendCommand(['GET', 'large']), client.sendCommand(['ECHO', 'small'])]);
+  const both = [['GET', 'large'], ['ECHO', 'small']].map((args) => client.sendCommand(args));
+  const [left, right] = await Promise.all(both);
   assert(left === large && right === 'small');
   const given = client.sendCommand(['GET', 'large'], { signal: AbortSignal.timeout(1) }).catch(() => {});
   assert.equal(await client.sendCommand(['ECHO', 'behind']), 'behind');

@@ -8,6 +8,7 @@ const { AuthenticationError, TokenError, createClient } = require('..');
 const { connect, next, sleep, startEmulator, until } = require('./rig');
 
 const TOKEN_TTL_S = 4;
+const OTHER = '11111111-2222-3333-4444-555555555555';
 
 before(() => {
   assert(process.env.RESPASS_EMULATOR, 'RESPASS_EMULATOR names the emulator program');
@@ -80,7 +81,7 @@ test('a credential that fails while its token still lives: work goes on, and the
   await load(client, TOKEN_TTL_S);
 });
 
-test('every answer that a credential may give is understood, and clients share their credential\'s tokens', async (t) => {
+test('every answer of a credential is understood, and clients share their credential\'s tokens', async (t) => {
   const { socket, askToken, emulator } = await startCloud(t, 600);
   const asked = [];
   const answers = {
@@ -146,7 +147,7 @@ test('useless answers and failures of a credential become typed errors', async (
   }
 });
 
-test('a credential that never answers: commands end in time, and the question is given up with the client', async (t) => {
+test('a credential that never answers: commands end in time, and so does the question', async (t) => {
   const { socket } = await startCloud(t, 600);
   let signal;
   const credential = { getToken: (_scopes, options) => new Promise(() => { signal = options.abortSignal; }) };
@@ -161,7 +162,7 @@ test('a credential that never answers: commands end in time, and the question is
 
 test('a refused login names the cause', async (t) => {
   const { socket, askToken } = await startCloud(t, 600);
-  const client = createClient({ socket, credential: () => askToken(), username: '11111111-2222-3333-4444-555555555555' });
+  const client = createClient({ socket, credential: () => askToken(), username: OTHER });
   const seen = [];
   client.on('error', (error) => seen.push(error));
   await assert.rejects(client.connect(), (error) => error instanceof TokenError && error.code === 404

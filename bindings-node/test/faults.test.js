@@ -94,7 +94,10 @@ test('bytes that are no RESP close the connection', async (t) => {
   const { host, port } = await startFake(t, (text) => text.includes('HELLO') ? HELLO : 'nonsense\r\n');
   const client = await connect(t, { socket: { host, port } });
   client.on('error', () => {});
-  await assert.rejects(client.sendCommand(['GET', 'k']), (error) => error instanceof ProtocolError && error.code === 203);
+  await assert.rejects(client.sendCommand(['GET', 'k']), (error) => {
+    assert(error instanceof ProtocolError);
+    return error.code === 203;
+  });
 });
 
 test('close ends although the server never answers', async (t) => {

@@ -62,7 +62,8 @@ test('a URL is split, and its parts give way to options', async (t) => {
 test('no secret is shown by inspection or in an error', async (t) => {
   const { host, port } = await startServer(t, '--requirepass', 'open sesame');
   const shown = [];
-  const see = (value) => shown.push(inspect(value, { depth: 20, showHidden: true, getters: true }), JSON.stringify(value));
+  const all = { depth: 20, showHidden: true, getters: true };
+  const see = (value) => shown.push(inspect(value, all), JSON.stringify(value));
   const client = await connect(t, { socket: { host, port }, password: 'open sesame' });
   see(client);
   see(client.withTypeMapping({}));

@@ -52,7 +52,10 @@ test('both kinds of modules have the same names', async () => {
 
 test('RESPASS_NATIVE_PATH names another native part, and one that does not load says what to do', async () => {
   write('load.cjs', 'require("respass"); console.log("loaded");');
-  const load = (file) => run('node', ['load.cjs'], { cwd: project, env: { ...process.env, RESPASS_NATIVE_PATH: file } });
+  const load = (file) => {
+    const env = { ...process.env, RESPASS_NATIVE_PATH: file };
+    return run('node', ['load.cjs'], { cwd: project, env });
+  };
   assert.equal((await load(path.join(root, 'respass.node'))).stdout, 'loaded\n');
   const { code, stderr } = await load('/nowhere/respass.node');
   assert.equal(code, 1);

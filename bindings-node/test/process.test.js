@@ -69,11 +69,19 @@ test('workers come and go with work in flight', async (t) => {
   }
 });
 
+const USED = `
+  const used = () => {
+    gc();
+    gc();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };`;
+
 test('a small part of a reply keeps no large one alive', async (t) => {
   const { host, port } = await startServer(t);
   const { code, stdout, stderr } = await runScript(`
     const { RESP_TYPES } = respass;
-    const used = () => { gc(); gc(); const { heapUsed, external } = process.memoryUsage(); return heapUsed + external; };
+    ${USED}
     (async () => {
       const client = await respass.createClient({ socket: { host: '${host}', port: ${port} } }).connect();
       const buffers = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
@@ -104,7 +112,7 @@ test('a small part of a reply keeps no large one alive', async (t) => {
 test('memory does not grow with the commands that were run', async (t) => {
   const { host, port } = await startServer(t);
   const { code, stdout, stderr } = await runScript(`
-    const used = () => { gc(); gc(); const { heapUsed, external } = process.memoryUsage(); return heapUsed + external; };
+    ${USED}
     (async () => {
       const client = await respass.createClient({ socket: { host: '${host}', port: ${port} } }).connect();
       const work = async () => {

@@ -75,8 +75,8 @@ async function startClient(t, options = {}, ...serverOptions) {
 /** The emulator that RESPASS_EMULATOR names; its ready line, and `ask(path, body)` of its admin endpoint. */
 async function startEmulator(t, ...options) {
   const stdio = ['pipe', 'pipe', 'inherit'];
-  const arguments_ = ['--profile', 'amr-nocluster', '--port', '0', '--identity-port', '0', '--stdin-lifeline', ...options];
-  const emulator = spawn(process.env.RESPASS_EMULATOR, arguments_, { stdio });
+  const always = ['--profile', 'amr-nocluster', '--port', '0', '--identity-port', '0', '--stdin-lifeline'];
+  const emulator = spawn(process.env.RESPASS_EMULATOR, [...always, ...options], { stdio });
   t.after(async () => {
     emulator.stdin.end();
     await once(emulator, 'exit');
@@ -100,7 +100,9 @@ function next(client, event) {
 async function run(command, arguments_, { seconds = 20, ...options } = {}) {
   const child = spawn(command, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   const output = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr']) child[name].setEncoding('utf8').on('data', (text) => { output[name] += text; });
+  for (const name of ['stdout', 'stderr']) {
+    child[name].setEncoding('utf8').on('data', (text) => { output[name] += text; });
+  }
   const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
   const [code, signal] = await once(child, 'close');
   clearTimeout(timer);
@@ -113,4 +115,6 @@ function runScript(text, { flags = [], ...options } = {}) {
   return run(process.execPath, [...flags, '-e', script], options);
 }
 
-module.exports = { connect, freePort, next, run, runScript, sleep, startClient, startEmulator, startServer, startServerAt, until };
+module.exports = {
+  connect, freePort, next, run, runScript, sleep, startClient, startEmulator, startServer, startServerAt, until,
+};

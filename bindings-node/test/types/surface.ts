@@ -1,7 +1,7 @@
 // A program that uses the types: it compiles under --strict, and what must not compile says so.
 import {
-  AbortError, Client, type ClientOptions, ErrorReply, MultiErrorReply, RESP_TYPES, RespassError, TokenError, createClient,
-  type TokenCredential,
+  AbortError, Client, type ClientOptions, ErrorReply, MultiErrorReply, RESP_TYPES, RespassError, type TokenCredential,
+  TokenError, createClient,
 } from 'respass';
 import { ManagedIdentityCredential } from '@azure/identity';
 
@@ -15,7 +15,8 @@ export async function main(): Promise<void> {
   await using client = await createClient(options).connect();
   const greeting = await client.sendCommand<string | null>(['GET', 'greeting']);
   greeting?.toUpperCase();
-  const unknown: unknown = await client.sendCommand(['GET', Buffer.from('greeting')], { signal: AbortSignal.timeout(5) });
+  const { signal } = new AbortController();
+  const unknown: unknown = await client.sendCommand(['GET', Buffer.from('greeting')], { signal });
   void unknown;
   const replies = await client.multi().addCommand(['INCR', 'hits']).addCommand(['EXPIRE', 'hits', '60']).exec();
   const buffers: Client = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.MAP]: Map });
