@@ -309,6 +309,9 @@ impl Client {
         // What keeps commands from being sent says more than that time ran out.
         let (code, text) = match &self.node.trouble {
             Some(trouble) => (trouble.code, format!("timed out; meanwhile: {}", trouble.text)),
+            None if self.is_token_requested && self.node.connection.is_none() => {
+                (ErrorCode::TokenUnavailable, "timed out; the credential has not answered".to_owned())
+            }
             None => (ErrorCode::Timeout, "timed out before it could be sent".to_owned()),
         };
         self.node.queue.remove_overdue(clock, |command, removed| {
