@@ -52,6 +52,7 @@ impl ToNapiValue for LongText {
             return unsafe { Buffer::to_napi_value(env, block.into()) };
         };
         let block = Box::new(block);
+        let size = block.len() as i64;
         let text = block.as_ptr().wrapping_add(start).cast_mut().cast();
         let hint = Box::into_raw(block);
         let (mut result, mut copied) = (ptr::null_mut(), false);
@@ -60,6 +61,7 @@ impl ToNapiValue for LongText {
             create(env, text, len, Some(drop_block), hint.cast(), &raw mut result, &raw mut copied)
         };
         if status == sys::Status::napi_ok {
+            account(env, size);
             return Ok(result);
         }
         // SAFETY: where there is no string, there is no call of `drop_block` either.
@@ -69,7 +71,19 @@ impl ToNapiValue for LongText {
     }
 }
 
-unsafe extern "C" fn drop_block(_env: sys::napi_env, _text: *mut c_void, hint: *mut c_void) {
+unsafe extern "C" fn drop_block(env: sys::napi_env, _text: *mut c_void, hint: *mut c_void) {
     // SAFETY: `to_napi_value` made it of a box, for this one call.
-    drop(unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) });
+    let block = unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) };
+    account(env, -(block.len() as i64));
+}
+
+/// Tells the collector of memory that it does not see, so that it comes in time.
+fn account(env: sys::napi_env, change: i64) {
+    // A string may outlive its environment.
+    if env.is_null() {
+        return;
+    }
+    let mut total = 0;
+    // SAFETY: the environment is alive, and the result is written to a variable of ours. What it says is of no use.
+    unsafe { sys::napi_adjust_external_memory(env, change, &raw mut total) };
 }

@@ -49,11 +49,15 @@ test('a process may exit at any moment, with its own code', async (t) => {
 });
 
 test('workers come and go with work in flight', async (t) => {
-  const { host, port } = await startServer(t);
+  const { client, host, port } = await startClient(t);
+  await client.sendCommand(['SET', 'large', 'x'.repeat(1 << 20)]);
+  await client.sendCommand(['RPUSH', 'list', ...Array.from({ length: 1000 }, (_, i) => 'an element of a list ' + i)]);
   const program = `
     const { parentPort, workerData } = require('node:worker_threads');
     const { createClient } = require(workerData.respass);
-    createClient({ socket: workerData.socket }).connect().then((client) => {
+    createClient({ socket: workerData.socket }).connect().then(async (client) => {
+      globalThis.kept = await Promise.all([['GET', 'large'], ['LRANGE', 'list', '0', '-1']]
+        .map((args) => client.sendCommand(args)));
       const work = () => Promise.all(Array.from({ length: 50 }, () => client.sendCommand(['INCR', 'n']))).then(work);
       work().catch(() => {});
       parentPort.postMessage('works');
