@@ -1,2 +1,7 @@
-export { Client } from './client.js';
-export { RespassError } from './errors.js';
+'use strict';
+
+const { Client, createClient } = require('./client');
+const { classes } = require('./errors');
+const { RESP_TYPES } = require('./resp_types');
+
+module.exports = { createClient, Client, RESP_TYPES, ...classes };

@@ -1,6 +1,7 @@
+'use strict';
 // Who waits for which command's reply: a ring, because ids are consecutive and end about in order.
 
-export class Waiters {
+class Waiters {
   #ring = new Array(1024).fill(undefined);
   #mask = 1023;
   #oldest = 1;
@@ -11,7 +12,9 @@ export class Waiters {
     const end = first + waiters.length;
     if (this.#oldest === this.#next) this.#oldest = first;
     while (end - this.#oldest > this.#ring.length) this.#grow();
-    for (let i = 0; i < waiters.length; i++) this.#ring[(first + i) & this.#mask] = waiters[i];
+    const ring = this.#ring;
+    const mask = this.#mask;
+    for (let i = 0; i < waiters.length; i++) ring[(first + i) & mask] = waiters[i];
     this.#next = end;
   }
 
@@ -34,3 +37,5 @@ export class Waiters {
     this.#mask = mask;
   }
 }
+
+module.exports = { Waiters };

@@ -1,9 +1,10 @@
-// Builds the native part with cargo and puts it beside lib/, where the loader looks.
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, renameSync } from 'node:fs';
-import path from 'node:path';
+'use strict';
+// Builds the native part with cargo and puts it where lib/native.js looks.
+const { execFileSync } = require('node:child_process');
+const { copyFileSync, renameSync } = require('node:fs');
+const path = require('node:path');
 
-const root = path.dirname(import.meta.dirname);
+const root = path.dirname(__dirname);
 const messages = execFileSync(
   process.env.CARGO || 'cargo',
   ['build', '--release', '--package', 'respass-node', '--message-format', 'json'],

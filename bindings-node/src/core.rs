@@ -1,13 +1,14 @@
 //! The client: facts in, outputs out.
 
-use crate::now;
 use crate::settings::Settings;
 use crate::source::{News, Token, seed_of};
+use crate::text::LongText;
 use crate::window::{self, Register};
+use crate::{milliseconds, now};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
-use respass::{Client, CommandId, ConnId, DisconnectCause, Output, ReplyBatch, SubmitError};
+use respass::{Client, CommandId, ConnId, DisconnectCause, Now, Output, ReplyBatch, SubmitError};
 
 /// What `Core.poll` found. Mirrored in `lib/replies.js`.
 #[derive(Clone, Copy)]
@@ -24,6 +25,9 @@ enum Kind {
     Grow = 8,
 }
 
+/// Added to a kind: no output follows.
+const LAST: u32 = 16;
+
 /// What `poll` found, where that is more than a number.
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
@@ -36,6 +40,25 @@ pub struct Detail {
     pub code: u32,
     /// What became of a command.
     pub outcome: u32,
+    /// What to do about it, where experience tells. Part of `text`.
+    pub hint: Option<String>,
+    /// How much a notice matters: 1 routine, 2 worth knowing, 3 somebody should look.
+    pub severity: u32,
+}
+
+/// How a client stands with its login.
+#[napi(object, object_from_js = false)]
+pub struct AuthStatus {
+    /// Whether a connection is ready.
+    pub is_ready: bool,
+    /// The object id in the latest token.
+    pub oid: Option<String>,
+    /// When the token in use ends by its own claim, in milliseconds since 1970.
+    pub expires_on_ms: Option<f64>,
+    /// How often a live connection presented a newer token with success.
+    pub reauth_count: f64,
+    /// What last went wrong, if it still does.
+    pub last_error: Option<String>,
 }
 
 /// A Redis client without sockets, clocks and threads.
@@ -109,6 +132,31 @@ impl Core {
         self.client.cancel(CommandId::from_u64(command as u64));
     }
 
+    /// Accepts no more commands, and closes as soon as none waits.
+    #[napi(catch_unwind)]
+    pub fn finish(&mut self, monotonic_us: f64, unix_us: f64) {
+        self.client.finish(now(monotonic_us, unix_us));
+    }
+
+    /// Whether nothing follows.
+    #[napi(getter, catch_unwind)]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// How the client stands with its login. Holds no secret.
+    #[napi(catch_unwind)]
+    pub fn auth_status(&self) -> AuthStatus {
+        let status = self.client.auth_status();
+        AuthStatus {
+            is_ready: status.is_ready,
+            oid: status.oid,
+            expires_on_ms: status.expires_on.map(milliseconds),
+            reauth_count: status.reauth_count as f64,
+            last_error: status.last_error,
+        }
+    }
+
     /// Ends everything.
     #[napi(catch_unwind)]
     pub fn close(&mut self, monotonic_us: f64, unix_us: f64) {
@@ -175,34 +223,66 @@ impl Core {
         BufferSlice::from_data(env, self.client.take_transmit(ConnId::from_u64(conn as u64), now))
     }
 
-    /// As `takeTransmit`, but copies as much as there is room for; how much that was.
+    /// As `takeTransmit`, but copies as much as there is room for; how much that was, negative where more is to come.
     #[napi(catch_unwind)]
-    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
-        let (conn, now) = (ConnId::from_u64(conn as u64), now(monotonic_us, unix_us));
-        let bytes = self.client.transmit(conn, now);
-        let len = bytes.len().min(into.len());
-        if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
-            into.copy_from_slice(bytes);
-        }
-        self.client.handle_transmitted(conn, len, now);
-        len as u32
+    pub fn transmit(&mut self, conn: f64, mut into: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> f64 {
+        self.copy_transmit(ConnId::from_u64(conn as u64), &mut into, now(monotonic_us, unix_us))
     }
 
     /// The next output: a number that says what it is, and its particulars in the window's registers.
     #[napi(catch_unwind)]
     pub fn poll(&mut self, mut window: BufferSlice<'_>, monotonic_us: f64, unix_us: f64) -> u32 {
-        let window: &mut [u8] = &mut window;
-        let (kind, id) = match self.waiting.take() {
-            Some(batch) => (self.show(batch, window), 0),
-            None => self.next(window),
-        };
-        window::set(window, Register::Id, id as f64);
-        if matches!(kind, Kind::None) {
-            let wakeup = self.client.poll_timeout(now(monotonic_us, unix_us));
-            let at = wakeup.map_or(f64::INFINITY, |wakeup| wakeup.at.as_micros() as f64);
-            window::set(window, Register::Wakeup, at);
-        }
-        kind as u32
+        self.next_output(&mut window, &mut [], now(monotonic_us, unix_us)) & !LAST
+    }
+
+    /// As `poll`, with `LAST` added where nothing follows until something happens; then the wakeup is told as well.
+    /// Where there is something to transmit, it is copied to `out`, as far as there is room.
+    #[napi(catch_unwind)]
+    pub fn advance(
+        &mut self,
+        mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        self.next_output(&mut window, &mut out, now(monotonic_us, unix_us))
+    }
+
+    /// `received` and then `advance`.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "each call across the line costs more than its arguments")]
+    pub fn read(
+        &mut self,
+        conn: f64,
+        bytes: &[u8],
+        bytes_len: u32,
+        mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        let now = now(monotonic_us, unix_us);
+        self.client.handle_received(ConnId::from_u64(conn as u64), used(bytes, bytes_len), now);
+        self.next_output(&mut window, &mut out, now)
+    }
+
+    /// `submitEach`, whose result goes to a register, and then `advance`.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "each call across the line costs more than its arguments")]
+    pub fn submit(
+        &mut self,
+        bytes: &[u8],
+        bytes_len: u32,
+        lengths: &[u32],
+        lengths_len: u32,
+        mut window: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        monotonic_us: f64,
+        unix_us: f64,
+    ) -> u32 {
+        let first = self.submit_each(bytes, bytes_len, lengths, lengths_len, monotonic_us, unix_us);
+        window::set(&mut window, Register::First, first);
+        self.next_output(&mut window, &mut out, now(monotonic_us, unix_us))
     }
 
     /// What `poll` found, where that is more than a number.
@@ -215,6 +295,42 @@ impl Core {
     #[napi(catch_unwind)]
     pub fn take_bytes<'env>(&mut self, env: &'env Env) -> napi::Result<BufferSlice<'env>> {
         BufferSlice::from_data(env, std::mem::take(&mut self.bytes))
+    }
+
+    /// The same block's text between two offsets as a string that keeps the block, without a copy. A Buffer of the
+    /// whole block where Node cannot do that.
+    #[napi(catch_unwind, ts_return_type = "string | Buffer")]
+    pub fn take_text(&mut self, start: f64, len: f64) -> LongText {
+        LongText { block: std::mem::take(&mut self.bytes), start: start as usize, len: len as usize }
+    }
+
+    fn copy_transmit(&mut self, conn: ConnId, into: &mut [u8], now: Now) -> f64 {
+        let bytes = self.client.transmit(conn, now);
+        let len = bytes.len().min(into.len());
+        if let (Some(into), Some(bytes)) = (into.get_mut(..len), bytes.get(..len)) {
+            into.copy_from_slice(bytes);
+        }
+        self.client.handle_transmitted(conn, len, now);
+        if self.client.has_transmit() { -(len as f64) } else { len as f64 }
+    }
+
+    fn next_output(&mut self, window: &mut [u8], out: &mut [u8], now: Now) -> u32 {
+        let (kind, id) = match self.waiting.take() {
+            Some(batch) => (self.show(batch, window), 0),
+            None => self.next(window),
+        };
+        window::set(window, Register::Id, id as f64);
+        if matches!(kind, Kind::Transmit) && !out.is_empty() {
+            let len = self.copy_transmit(ConnId::from_u64(id), out, now);
+            window::set(window, Register::Sendable, len);
+        }
+        let is_last = self.waiting.is_none() && !self.client.has_output();
+        if is_last {
+            let wakeup = self.client.poll_timeout(now);
+            let at = wakeup.map_or(f64::INFINITY, |wakeup| wakeup.at.as_micros() as f64);
+            window::set(window, Register::Wakeup, at);
+        }
+        kind as u32 | if is_last { LAST } else { 0 }
     }
 
     fn accepted(&mut self, id: Result<CommandId, SubmitError>) -> f64 {
@@ -244,12 +360,14 @@ impl Core {
             Some(Output::TokenNeeded { newer_than }) => (Kind::TokenNeeded, newer_than),
             Some(Output::Failed { command, error }) => {
                 let (code, outcome) = ((error.code as u16).into(), error.outcome as u32);
-                self.detail = Detail { text: error.message(), code, outcome, ..Detail::default() };
+                let hint = error.code.hint().map(str::to_owned);
+                self.detail = Detail { text: error.message(), code, outcome, hint, ..Detail::default() };
                 (Kind::Failed, command.as_u64())
             }
             Some(Output::Notice(notice)) => {
                 let (name, text) = (notice.name().to_owned(), notice.to_string());
-                self.detail = Detail { name, text, ..Detail::default() };
+                let severity = notice.severity() as u32;
+                self.detail = Detail { name, text, severity, ..Detail::default() };
                 (Kind::Notice, 0)
             }
             Some(_) => (Kind::Notice, 0),

@@ -31,6 +31,8 @@ pub struct Settings {
     pub command_timeout_ms: Option<u32>,
     /// How long TCP may take to connect.
     pub connect_timeout_ms: Option<u32>,
+    /// How long commands wait for a token.
+    pub token_timeout_ms: Option<u32>,
 }
 
 /// Whom to trust, and what to show.
@@ -65,6 +67,7 @@ impl Settings {
         let timeouts = &mut config.timeouts;
         timeouts.command = self.command_timeout_ms.map_or(timeouts.command, duration);
         timeouts.connect = self.connect_timeout_ms.map_or(timeouts.connect, duration);
+        timeouts.token = self.token_timeout_ms.map_or(timeouts.token, duration);
         config
     }
 }

@@ -1,13 +1,27 @@
 //! The token source: any number of cores depend on one.
 
-use crate::now;
+use crate::{milliseconds, now};
 use napi_derive::napi;
-use respass::{FetchedToken, IssuedToken, Secret, SourceOutput, TokenFailure, TokenSource, UnixTime};
+use respass::{
+    FetchedToken, IssuedToken, Secret, SourceOutput, TokenFailure, TokenSource, TokenState, UnixTime,
+};
 use std::time::Duration;
 
 /// What a source has for its cores: a token, or why there is none. Opaque to JavaScript.
 #[napi]
 pub struct Token(pub(crate) News);
+
+#[napi]
+impl Token {
+    /// Why there is no token, where that is so.
+    #[napi(getter, catch_unwind)]
+    pub fn failure(&self) -> Option<String> {
+        match &self.0 {
+            News::Issued(_) => None,
+            News::Failed(failure) => Some(failure.text.clone()),
+        }
+    }
+}
 
 pub(crate) enum News {
     Issued(IssuedToken),
@@ -28,7 +42,16 @@ enum Kind {
 pub struct Source {
     source: TokenSource,
     token: Option<News>,
-    state: String,
+    state: &'static str,
+}
+
+/// How the supply of tokens stands.
+#[napi(object, object_from_js = false)]
+pub struct SourceStatus {
+    /// empty, fresh, renewing, late or expired.
+    pub state: String,
+    /// When the next question is due, in milliseconds since 1970.
+    pub refresh_on_ms: Option<f64>,
 }
 
 #[napi]
@@ -37,7 +60,7 @@ impl Source {
     #[napi(constructor, catch_unwind)]
     pub fn new(seed: &[u8], monotonic_us: f64, unix_us: f64) -> napi::Result<Source> {
         let source = TokenSource::new(seed_of(seed)?, now(monotonic_us, unix_us));
-        Ok(Source { source, token: None, state: String::new() })
+        Ok(Source { source, token: None, state: name(TokenState::Empty) })
     }
 
     /// One more core depends on this source.
@@ -117,7 +140,7 @@ impl Source {
             }
             Some(other) => {
                 if let SourceOutput::State(state) = other {
-                    self.state = format!("{state:?}").to_lowercase();
+                    self.state = name(state);
                 }
                 Kind::State
             }
@@ -134,13 +157,35 @@ impl Source {
     /// How the supply stands: empty, fresh, renewing, late or expired.
     #[napi(getter, catch_unwind)]
     pub fn state(&self) -> &str {
-        &self.state
+        self.state
+    }
+
+    /// How the supply stands now.
+    #[napi(catch_unwind)]
+    pub fn status(&self, monotonic_us: f64, unix_us: f64) -> SourceStatus {
+        let now = now(monotonic_us, unix_us);
+        let refresh_on = self.source.next_question_at().map(|at| now.unix + at.since(now.monotonic));
+        SourceStatus {
+            state: name(self.source.state()).to_owned(),
+            refresh_on_ms: refresh_on.map(milliseconds),
+        }
     }
 
     /// When `timeout` wants to be called; infinity where it does not.
     #[napi(catch_unwind)]
     pub fn wakeup(&self) -> f64 {
         self.source.poll_timeout().map_or(f64::INFINITY, |at| at.as_micros() as f64)
+    }
+}
+
+fn name(state: TokenState) -> &'static str {
+    match state {
+        TokenState::Empty => "empty",
+        TokenState::Fresh => "fresh",
+        TokenState::Renewing => "renewing",
+        TokenState::Late => "late",
+        TokenState::Expired => "expired",
+        _ => "unknown",
     }
 }
 

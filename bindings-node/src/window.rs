@@ -1,7 +1,7 @@
 //! Replies as JavaScript reads them: one block of memory that it owns and this side fills.
 //!
 //! ```text
-//! 8 numbers (f64)      what REGISTER_… name
+//! 10 numbers (f64)     what `Register` names
 //! answers, 16 bytes    command id (f64), index of its first node (f64)
 //! nodes, 16 bytes      the tape as it is
 //! bytes                what the nodes point into, unless it is too long: then `takeBytes` hands it over
@@ -30,9 +30,13 @@ pub(crate) enum Register {
     Needed = 6,
     /// When `timeout` wants to be called, in microseconds; infinity where it does not.
     Wakeup = 7,
+    /// The id of the first command that was submitted.
+    First = 8,
+    /// How many bytes there are to write, negative where more are to come.
+    Sendable = 9,
 }
 
-const HEADER_LEN: usize = 64;
+const HEADER_LEN: usize = 80;
 const ENTRY_LEN: usize = 16;
 
 /// A longer block is handed over instead of copied.

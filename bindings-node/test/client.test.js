@@ -1,19 +1,18 @@
-import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
-import { Client, RespassError } from '../lib/index.js';
-import { startEmulator, startServer } from './rig.js';
+'use strict';
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const { test } = require('node:test');
+const {
+  AbortError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError, MultiErrorReply, RESP_TYPES,
+  UnsupportedCommandError, WrongTypeError, createClient,
+} = require('..');
+const { connect, startClient, startServer, until } = require('./rig');
 
-async function connect(t, options = {}) {
-  const { stop, host, port } = await startServer(t);
-  const client = new Client({ host, port, ...options });
-  t.after(() => client.close());
-  return { client, stop };
-}
+const map = (entries) => Object.assign(Object.create(null), entries);
 
 test('replies of every kind become JavaScript values', async (t) => {
-  const { client } = await connect(t);
-  const reply = (...args) => client.command(args);
+  const { client } = await startClient(t);
+  const reply = (...args) => client.sendCommand(args);
   assert.equal(await reply('SET', 'k', 'v'), 'OK');
   assert.equal(await reply('GET', 'k'), 'v');
   assert.equal(await reply('GET', 'none'), null);
@@ -21,103 +20,234 @@ test('replies of every kind become JavaScript values', async (t) => {
   assert.equal(await reply('SET', 'big', '9007199254740993').then(() => reply('INCR', 'big')), 9007199254740994n);
   await reply('RPUSH', 'l', 'a', 'bc', '');
   assert.deepEqual(await reply('LRANGE', 'l', '0', '-1'), ['a', 'bc', '']);
-  assert.deepEqual(await reply('HSET', 'h', 'f', 'v').then(() => reply('HGETALL', 'h')), { f: 'v' });
+  assert.deepEqual(await reply('HSET', 'h', '__proto__', 'v').then(() => reply('HGETALL', 'h')).then(Object.entries),
+    [['__proto__', 'v']]);
   assert.equal(await reply('ZADD', 'z', '1.5', 'm').then(() => reply('ZSCORE', 'z', 'm')), 1.5);
   assert.deepEqual(await reply('EVAL', 'return {1, {2, {"three"}}, false, 4}', '0'), [1, [2, ['three']], null, 4]);
+  assert.deepEqual(await reply('DEBUG', 'PROTOCOL', 'set'), [0, 1, 2]);
+  assert.deepEqual(await reply('DEBUG', 'PROTOCOL', 'map'), map({ 0: false, 1: true, 2: false }));
+  assert.equal(await reply('DEBUG', 'PROTOCOL', 'bignum'), 1234567999999999999999999999999999999n);
+  assert.equal(await reply('DEBUG', 'PROTOCOL', 'verbatim'), 'This is a verbatim\nstring');
+  assert.equal(await reply('DEBUG', 'PROTOCOL', 'true'), true);
+});
+
+test('a type mapping says what kinds of replies become', async (t) => {
+  const { client } = await startClient(t);
+  const mapped = client.withTypeMapping({
+    [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.MAP]: Map, [RESP_TYPES.NUMBER]: String, [RESP_TYPES.SET]: Set,
+    [RESP_TYPES.DOUBLE]: String,
+  });
+  const reply = (...args) => mapped.sendCommand(args);
+  const bytes = Buffer.from([0, 255, 13, 10, 128]);
+  assert.equal(await reply('SET', 'b', bytes), 'OK');
+  assert.deepEqual(await reply('GET', 'b'), bytes);
+  assert.deepEqual(await reply('DEBUG', 'PROTOCOL', 'map'), new Map([['0', false], ['1', true], ['2', false]]));
+  assert.deepEqual(await reply('DEBUG', 'PROTOCOL', 'set'), new Set(['0', '1', '2']));
+  assert.equal(await reply('ZADD', 'z', '1.5', 'm').then(() => reply('ZSCORE', 'z', 'm')), '1.5');
+  assert.equal(await client.sendCommand(['APPEND', 'n', '1']), 1, 'the client itself has no mapping');
+  const types = { typeMapping: { [RESP_TYPES.MAP]: Array } };
+  assert.deepEqual(await client.sendCommand(['DEBUG', 'PROTOCOL', 'map'], types), [0, false, 1, true, 2, false]);
+  assert.deepEqual(await mapped.multi().addCommand(['GET', 'b']).exec(), [bytes]);
+});
+
+test('a server without HELLO is spoken to in RESP2', async (t) => {
+  const { client } = await startClient(t, {}, '--rename-command', 'HELLO', '');
+  const reply = (...args) => client.sendCommand(args);
+  await reply('HSET', 'h', 'f', 'v');
+  assert.deepEqual(await reply('HGETALL', 'h'), ['f', 'v']);
+  assert.equal(await reply('GET', 'none'), null);
+  assert.deepEqual(await reply('EVAL', 'return {1, {2}, "x"}', '0'), [1, [2], 'x']);
+  assert.deepEqual(await client.multi().addCommand(['SET', 'k', 'v']).addCommand(['GET', 'k']).exec(), ['OK', 'v']);
 });
 
 test('an error of the server rejects one command alone', async (t) => {
-  const { client } = await connect(t);
+  const { client } = await startClient(t);
   const commands = [['SET', 'k', 'v'], ['LPOP', 'k'], ['GET', 'k']];
-  const replies = Promise.allSettled(commands.map((command) => client.command(command)));
-  const [, refused, last] = await replies;
-  assert(refused.reason instanceof RespassError);
+  const [, refused, last] = await Promise.allSettled(commands.map((command) => client.sendCommand(command)));
+  assert(refused.reason instanceof WrongTypeError && refused.reason instanceof ErrorReply);
   assert.equal(refused.reason.code, 510);
+  assert.equal(refused.reason.outcome, 'refused');
   assert.match(refused.reason.message, /^WRONGTYPE/);
   assert.equal(last.value, 'v');
 });
 
-test('a command that cannot be sent spares the others of its turn', async (t) => {
-  const { client } = await connect(t);
-  const [first, refused, last] = await client.pipeline([['SET', 'k', 'v'], ['BLPOP', 'l', '0'], ['GET', 'k']]);
-  assert.deepEqual([first, last], ['OK', 'v']);
-  assert.equal(refused.code, 103);
-  assert.equal(refused.outcome, 'not sent');
-  await assert.rejects(client.command([]), RangeError);
+test('commands that a shared connection cannot carry are refused, and spare the others of their turn', async (t) => {
+  const { client } = await startClient(t);
+  const [first, blocked, selected, last] = await Promise.allSettled(
+    [['SET', 'k', 'v'], ['BLPOP', 'l', '0'], ['SELECT', '1'], ['GET', 'k']].map((args) => client.sendCommand(args)));
+  assert.deepEqual([first.value, last.value], ['OK', 'v']);
+  for (const [{ reason }, code] of [[blocked, 103], [selected, 104]]) {
+    assert(reason instanceof UnsupportedCommandError);
+    assert.deepEqual([reason.code, reason.outcome], [code, 'not_sent']);
+  }
+  await assert.rejects(client.subscribe('news', () => {}), /SUBSCRIBE needs a connection of its own/);
+});
+
+test('arguments that cannot be sent are refused by name, and nothing of their command is sent', async (t) => {
+  const { client } = await startClient(t);
+  const refused = (args, text) => assert.rejects(client.sendCommand(args), (error) => {
+    assert(error instanceof InvalidArgumentError);
+    assert.deepEqual([error.code, error.outcome], [102, 'not_sent']);
+    assert.match(error.message, text);
+    return true;
+  });
+  await refused(['SET', 'k', 1], /argument 2 of SET is of type number/);
+  await refused(['SET', undefined, 'v'], /argument 1 of SET is undefined/);
+  await refused(['SET', { secret: 'hidden' }, 'v'], /argument 1 of SET is of type Object/);
+  await refused([], /at least a name/);
+  await refused('GET k', /takes an array/);
+  const pipeline = client.multi().addCommand(['SET', 'k', 'v']).addCommand(['SET', 'k', null]);
+  await assert.rejects(pipeline.execAsPipeline(), InvalidArgumentError);
+  await assert.rejects(pipeline.exec(), InvalidArgumentError);
+  assert.equal(await client.sendCommand(['GET', 'k']), null);
 });
 
 test('text that is not ASCII and bytes survive the way there and back', async (t) => {
-  const { client } = await connect(t);
+  const { client } = await startClient(t);
   const text = 'grüße, 世界 🌍';
-  const bytes = Buffer.from([0, 255, 13, 10, 128]);
-  const pairs = [[text, text], ['plain', 'x'], ['b', bytes]];
-  await Promise.all(pairs.map((pair) => client.command(['SET', ...pair])));
-  assert.equal(await client.command(['GET', text]), text);
-  assert.equal(await client.command(['GET', 'plain']), 'x');
-  client.asBuffers = true;
-  assert.deepEqual(await client.command(['GET', 'b']), bytes);
+  await Promise.all([[text, text], ['plain', 'x'], ['view', new Uint16Array([0x4142])]]
+    .map((pair) => client.sendCommand(['SET', ...pair])));
+  assert.equal(await client.sendCommand(['GET', text]), text);
+  assert.equal(await client.sendCommand(['GET', 'plain']), 'x');
+  assert.equal(await client.sendCommand(['GET', 'view']), 'BA');
 });
 
-test('values and aggregates larger than the window', async (t) => {
-  const { client } = await connect(t);
-  const large = 'y'.repeat(8 << 20);
+test('values and aggregates larger than every buffer', async (t) => {
+  const { client } = await startClient(t);
+  const large = 'y'.repeat(20 << 20);
   const many = Array.from({ length: 100_000 }, (_, i) => `element-${i}`);
-  const [, length, value, elements, small] = await client.pipeline([
-    ['SET', 'large', large], ['RPUSH', 'many', ...many], ['GET', 'large'], ['LRANGE', 'many', '0', '-1'], ['PING'],
-  ]);
+  const commands = [['SET', 'large', large], ['RPUSH', 'many', ...many], ['GET', 'large'], 
+    ['LRANGE', 'many', '0', '-1'], ['PING']];
+  const [, length, value, elements, small] = await Promise.all(commands.map((args) => client.sendCommand(args)));
   assert.equal(length, many.length);
   assert(value === large);
   assert.deepEqual(elements, many);
   assert.equal(small, 'PONG');
+  const both = [['GET', 'large'], ['ECHO', 'small']].map((args) => client.sendCommand(args));
+  const [left, right] = await Promise.all(both);
+  assert(left === large && right === 'small');
+  const given = client.sendCommand(['GET', 'large'], { signal: AbortSignal.timeout(1) }).catch(() => {});
+  assert.equal(await client.sendCommand(['ECHO', 'behind']), 'behind');
+  await given;
 });
 
 test('many tasks share a connection and each gets its own reply', async (t) => {
-  const { client } = await connect(t);
-  await Promise.all(Array.from({ length: 200 }, async (_, task) => {
-    for (let i = 0; i < 20; i++) {
+  const { client } = await startClient(t);
+  await Promise.all(Array.from({ length: 1500 }, async (_, task) => {
+    for (let i = 0; i < 5; i++) {
       const key = `task:${task}:${i}`;
-      assert.equal(await client.command(['SET', key, key]), 'OK');
-      assert.equal(await client.command(['GET', key]), key);
+      assert.equal(await client.sendCommand(['SET', key, key]), 'OK');
+      assert.equal(await client.sendCommand(['GET', key]), key);
     }
   }));
 });
 
-test('a lost connection fails what was sent and serves what comes next', async (t) => {
-  const { client } = await connect(t);
-  const id = await client.command(['CLIENT', 'ID']);
-  const killed = client.command(['CLIENT', 'KILL', 'ID', String(id), 'SKIPME', 'no']);
-  const behind = client.command(['EVAL', 'return 1', '0']);
-  const outcomes = await Promise.allSettled([killed, behind]);
-  assert.equal(outcomes[1].reason.code, 201);
-  assert.equal(outcomes[1].reason.outcome, 'indeterminate');
-  assert.equal(await client.command(['PING']), 'PONG');
+test('a transaction runs as one unit', async (t) => {
+  const { client } = await startClient(t);
+  const before = client.sendCommand(['SET', 'n', '1']);
+  const multi = client.multi().addCommand(['INCR', 'n']).addCommand(['GET', 'n'], (reply) => `was ${reply}`);
+  const replies = multi.exec();
+  const after = client.sendCommand(['GET', 'n']);
+  assert.deepEqual([await before, await replies, await after], ['OK', [2, 'was 2'], '2']);
+  assert.deepEqual(await client.multi().exec(), []);
+  assert.deepEqual(await client.multi().addCommand(['INCR', 'n']).discard().exec(), []);
+  assert.equal(await client.sendCommand(['GET', 'n']), '2');
 });
 
-test('nobody listens: the error says so', async (t) => {
-  const { stop, host, port } = await startServer(t);
-  await stop();
-  const client = new Client({ host, port, commandTimeoutMs: 200, connectTimeoutMs: 100 });
-  t.after(() => client.close());
-  await assert.rejects(client.command(['PING']), (error) => error.outcome === 'not sent');
+test('a transaction that the server refuses runs nothing', async (t) => {
+  const { client } = await startClient(t);
+  await assert.rejects(client.multi().addCommand(['SET', 'k', 'v']).addCommand(['NOPE']).exec(), (error) => {
+    assert(error instanceof ExecAbortError);
+    assert.match(error.message, /command 2 .*unknown command/);
+    return true;
+  });
+  await assert.rejects(client.multi().addCommand(['BLPOP', 'l', '0']).exec(), UnsupportedCommandError);
+  assert.equal(await client.sendCommand(['GET', 'k']), null);
 });
 
-const needsEmulator = { skip: !process.env.RESPASS_EMULATOR };
-
-test('a token logs in over TLS and is renewed on the live connection', needsEmulator, async (t) => {
-  const { host, port, ca_file: caFile, admin } = await startEmulator(t, '--token-ttl', '4');
-  const credential = async () => {
-    const reply = await fetch(`${admin}/token`, { method: 'POST', body: '{}' });
-    const { access_token: token, expires_on: expiresOn } = await reply.json();
-    return { token, expiresOnTimestamp: Number(expiresOn) * 1000 };
-  };
-  const client = new Client({ host, port, tls: { ca: readFileSync(caFile) }, credential });
-  t.after(() => client.close());
-  let reauths = 0;
-  client.on('notice', ({ name }) => { reauths += name === 'reauthenticated'; });
-  for (const end = Date.now() + 6000; Date.now() < end;) {
-    const replies = await client.pipeline(Array.from({ length: 100 }, (_, i) => ['SET', `k:${i}`, 'v']));
-    assert(replies.every((reply) => reply === 'OK'), String(replies.find((reply) => reply !== 'OK')));
-    await new Promise((resolve) => setTimeout(resolve, 10));
+test('errors of a transaction and of a pipeline stand in their places', async (t) => {
+  const { client } = await startClient(t);
+  for (const method of ['exec', 'execAsPipeline']) {
+    const multi = client.multi().addCommand(['SET', 'k', 'v']).addCommand(['LPOP', 'k']).addCommand(['GET', 'k']);
+    await assert.rejects(multi[method](), (error) => {
+      assert(error instanceof MultiErrorReply);
+      assert.deepEqual(error.errorIndexes, [1]);
+      assert.deepEqual([error.replies[0], error.replies[2]], ['OK', 'v']);
+      assert([...error.errors()][0] instanceof WrongTypeError);
+      return true;
+    });
   }
-  assert(reauths > 0);
+});
+
+test('an aborted signal ends the wait for one command', async (t) => {
+  const { client } = await startClient(t);
+  const controller = new AbortController();
+  const aborted = client.sendCommand(['DEBUG', 'SLEEP', '0.2'], { signal: controller.signal });
+  const spared = client.sendCommand(['PING']);
+  setTimeout(() => controller.abort(new Error('enough')), 20);
+  await assert.rejects(aborted, (error) => {
+    assert(error instanceof AbortError);
+    assert.deepEqual([error.name, error.code, error.outcome], ['AbortError', 301, 'indeterminate']);
+    assert.equal(error.cause.message, 'enough');
+    return true;
+  });
+  assert.equal(await spared, 'PONG');
+  const { signal } = controller;
+  await assert.rejects(client.withAbortSignal(signal).sendCommand(['SET', 'k', 'v']), { outcome: 'not_sent' });
+  const unused = new AbortController();
+  assert.equal(await client.sendCommand(['GET', 'k'], { abortSignal: unused.signal }), null);
+  unused.abort();
+});
+
+test('a client lives from connect to close, and may be connected again', async (t) => {
+  const { host, port } = await startServer(t);
+  const client = createClient({ socket: { host, port } });
+  const events = [];
+  for (const event of ['connect', 'ready', 'reconnecting', 'end', 'error']) client.on(event, () => events.push(event));
+  await assert.rejects(client.sendCommand(['PING']), ClientClosedError);
+  await assert.rejects(client.multi().addCommand(['PING']).exec(), ClientClosedError);
+  await assert.rejects(client.close(), ClientClosedError);
+  assert.throws(() => client.destroy(), ClientClosedError);
+  for (let life = 0; life < 2; life++) {
+    assert.deepEqual([client.isOpen, client.isReady], [false, false]);
+    assert.equal(await client.connect(), client);
+    assert.deepEqual([client.isOpen, client.isReady], [true, true]);
+    await assert.rejects(client.connect(), /call connect\(\) once/);
+    const last = client.sendCommand(['PING']);
+    const closing = client.close();
+    await assert.rejects(client.sendCommand(['PING']), ClientClosedError);
+    assert.equal(await last, 'PONG');
+    await closing;
+  }
+  await until(() => events.length === 6);
+  assert.deepEqual(events, ['connect', 'ready', 'end', 'connect', 'ready', 'end']);
+});
+
+test('destroy tells whoever waits', async (t) => {
+  const { client } = await startClient(t);
+  const waiting = client.sendCommand(['DEBUG', 'SLEEP', '0.2']);
+  client.destroy();
+  await assert.rejects(waiting, (error) => error instanceof ClientClosedError && error.outcome !== undefined);
+  assert.equal(client.isOpen, false);
+});
+
+test('a client disposes of itself', async (t) => {
+  const { client } = await startClient(t);
+  const end = once(client, 'end');
+  await client[Symbol.asyncDispose]();
+  await end;
+  await client[Symbol.asyncDispose]();
+  assert.equal(client.isOpen, false);
+});
+
+test('a duplicate has the same options and a connection of its own', async (t) => {
+  const { client, host, port } = await startClient(t, { name: 'first' });
+  const other = client.duplicate({ name: 'second' });
+  t.after(() => other.isOpen && other.destroy());
+  await other.connect();
+  assert.equal(await client.sendCommand(['CLIENT', 'GETNAME']), 'first');
+  assert.equal(await other.sendCommand(['CLIENT', 'GETNAME']), 'second');
+  const third = await connect(t, { url: `redis://${host}:${port}/2` });
+  await third.sendCommand(['SET', 'k', 'v']);
+  assert.equal(await client.sendCommand(['GET', 'k']), null, 'another database');
 });

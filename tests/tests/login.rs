@@ -251,6 +251,18 @@ fn a_token_of_another_identity_is_not_used() {
 }
 
 #[test]
+fn commands_that_wait_for_a_credential_in_vain_are_told_so() {
+    let mut config = Conversation::with_tokens();
+    config.timeouts.token = Duration::from_secs(1);
+    let mut talk = start(config);
+    let waiting = talk.submit("GET k");
+    talk.advance_slowly(Duration::from_secs(7));
+    let error = talk.failure(waiting);
+    assert_eq!((error.code, error.outcome), (ErrorCode::TokenUnavailable, Outcome::NotSent));
+    assert!(error.text.contains("the credential has not answered"), "{}", error.text);
+}
+
+#[test]
 fn debug_output_shows_no_secret() {
     let config = Conversation::with_password("alice", "opensesame");
     assert!(matches!(config.credential, Credential::Password { .. }));

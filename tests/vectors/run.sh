@@ -44,7 +44,7 @@ play() {
 # Names hold no blanks: they may be split.
 play rust cargo test --quiet -p respass-tests --test vectors -- --nocapture
 play python "$PYTHON" bindings-python/tests/vectors.py "$vectors" $names
-play node node bindings-node/test/vectors.js "$vectors" $names
+play node node bindings-node/test/vectors.mjs "$vectors" $names
 play c "$logs/vectors" "$vectors" $names
 
 [ $result = 0 ] || exit 1

@@ -83,6 +83,7 @@ impl Client {
 
     /// Brings everything in line after a fact was taken in.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.end_if_finished();
         if self.node.connection.as_ref().is_some_and(|connection| connection.phase() == Phase::Draining) {
             // A newer one that is here already is presented first, and may do.
             let generation = self.tokens.generation();
@@ -308,6 +309,9 @@ impl Client {
         // What keeps commands from being sent says more than that time ran out.
         let (code, text) = match &self.node.trouble {
             Some(trouble) => (trouble.code, format!("timed out; meanwhile: {}", trouble.text)),
+            None if self.is_token_requested && self.node.connection.is_none() => {
+                (ErrorCode::TokenUnavailable, "timed out; the credential has not answered".to_owned())
+            }
             None => (ErrorCode::Timeout, "timed out before it could be sent".to_owned()),
         };
         self.node.queue.remove_overdue(clock, |command, removed| {

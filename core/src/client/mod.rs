@@ -85,6 +85,8 @@ pub struct Client {
     latest_conn: u64,
     reauth_count: u64,
     last_error: Option<String>,
+    /// No more commands are accepted, and the end of the last one is the client's.
+    is_finishing: bool,
     is_closed: bool,
 }
 
@@ -112,6 +114,7 @@ impl Client {
             latest_conn: 0,
             reauth_count: 0,
             last_error: None,
+            is_finishing: false,
             is_closed: false,
             config,
         })
@@ -134,19 +137,28 @@ impl Client {
             None => return,
         };
         self.fail(id, ErrorCode::Cancelled, outcome, "cancelled");
+        self.end_if_finished();
+    }
+
+    /// Accepts no more commands, and closes as soon as none waits: each ends by its own deadline at the latest.
+    pub fn finish(&mut self, now: Now) {
+        let now = self.observe(now);
+        self.is_finishing = true;
+        self.settle(now);
     }
 
     /// Ends everything: what waits is told so, the connection is closed, and nothing follows.
     pub fn close(&mut self, now: Now) {
         let now = self.observe(now);
-        if self.is_closed {
-            return;
+        if !self.is_closed {
+            self.end();
+            self.settle(now);
         }
-        self.is_closed = true;
-        self.node.is_wanted = false;
-        self.fail_queue(ErrorCode::Closed, "the client was closed");
-        self.drop_connection(ErrorCode::Closed, "the client was closed");
-        self.settle(now);
+    }
+
+    /// Whether nothing follows: `close` was called, or `finish` and the last command has ended.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// The socket that was asked for is connected.
@@ -307,6 +319,11 @@ impl Client {
         self.outputs.pop_front()
     }
 
+    /// Whether `poll_output` would find something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Bytes to write. The prefix stays the same until it is reported by `handle_transmitted`; further bytes may
     /// follow then. What was shown here counts as handed over.
     pub fn transmit(&mut self, conn: ConnId, now: Now) -> &[u8] {
@@ -394,6 +411,22 @@ impl Client {
             expires_at: used.map(|token| token.expires_at),
             reauth_count: self.reauth_count,
             last_error: self.last_error.clone(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.is_closed = true;
+        self.node.is_wanted = false;
+        self.fail_queue(ErrorCode::Closed, "the client was closed");
+        self.drop_connection(ErrorCode::Closed, "the client was closed");
+    }
+
+    fn end_if_finished(&mut self) {
+        let node = &self.node;
+        let has_waiters =
+            !node.queue.is_empty() || node.connection.as_ref().is_some_and(Connection::has_waiters);
+        if self.is_finishing && !self.is_closed && !has_waiters {
+            self.end();
         }
     }
 

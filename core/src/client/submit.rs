@@ -138,7 +138,7 @@ impl Client {
 
     /// Whether there is room. One command (or transaction) of any allowed size always finds room in an empty queue.
     fn admit(&self, len: usize, count: usize) -> Result<(), SubmitError> {
-        if self.is_closed {
+        if self.is_closed || self.is_finishing {
             return Err(SubmitError { code: ErrorCode::Closed, text: "the client is closed".to_owned() });
         }
         let held = self.node.held_bytes();

@@ -121,6 +121,10 @@ impl InFlight {
         self.slots.is_empty()
     }
 
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.slots.iter().any(|slot| slot.kind.has_waiter())
+    }
+
     pub(crate) fn earliest_deadline(&self) -> Option<u64> {
         self.earliest_deadline
     }

@@ -248,6 +248,11 @@ impl Connection {
         self.in_flight.is_empty() && self.outbound.len() == 0
     }
 
+    /// Whether anybody waits for a reply that is due.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.in_flight.has_waiters()
+    }
+
     /// Whether the next reply due is that of a re-authentication: everything behind it waits for the server's
     /// validation of the token.
     pub(crate) fn is_held_by_reauth(&self) -> bool {

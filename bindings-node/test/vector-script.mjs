@@ -1,6 +1,8 @@
 // The format of conversation vectors: the same in every language, see tests/vectors/README.md.
 import { readFileSync } from 'node:fs';
-import { RespassError } from '../lib/errors.js';
+import errors from '../lib/errors.js';
+
+const { RespassError } = errors.classes;
 
 const ESCAPE = /\\(?:\*(\d+)\{(.*?)\}|<(.*?)>|x(..)|(.))/g;
 const SHOWN = { '\r': '\\r', '\n': '\\n', '"': '\\"', '\\': '\\\\' };
@@ -103,7 +105,7 @@ export class Script {
 
   error({ message, code, outcome }) {
     const text = code >= 500 ? message.replace(/^[A-Z]+ /, '') : message;
-    return `${code} ${outcome.replace(' ', '-')} ${this.show(text)}`;
+    return `${code} ${outcome.replace('_', '-')} ${this.show(text)}`;
   }
 
   value(value) {

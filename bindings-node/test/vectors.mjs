@@ -1,8 +1,15 @@
-// Plays the conversation vectors against the native core: `vectors.js ROOT NAME…`, see tests/vectors.
-import { RespassError } from '../lib/errors.js';
-import { Core, Source } from '../lib/native.js';
+// Plays the conversation vectors against the native core: `vectors.mjs ROOT NAME…`, see tests/vectors.
+import errors from '../lib/errors.js';
+import native from '../lib/native.js';
 import { OUTPUT, Replies } from '../lib/replies.js';
-import { Script } from './vector-script.js';
+import { RESP_TYPES } from '../lib/resp_types.js';
+import { Script } from './vector-script.mjs';
+
+const { failed, classes: { RespassError } } = errors;
+const { Core, Source } = native;
+const BUFFERS = {
+  [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer, [RESP_TYPES.VERBATIM_STRING]: Buffer,
+};
 
 const NEWS = { NONE: 0, FETCH: 1, TOKEN: 2, STATE: 3 };
 const micros = (seconds) => Math.round(parseFloat(seconds) * 1e6);
@@ -13,6 +20,7 @@ class Player extends Script {
   #now = [1e6, 1.8e15];
   #source = new Source(Buffer.alloc(32, 8), ...this.#now);
   #replies = new Replies();
+  #mapping;
   #labels = new Map();
   #conn;
   #isHeld = false;
@@ -59,7 +67,7 @@ class Player extends Script {
       database: db && Number(db), commandTimeoutMs: command && inMs(parseFloat(command)),
       connectTimeoutMs: connect && inMs(parseFloat(connect)),
     };
-    this.#replies.asBuffers = !strings;
+    this.#mapping = strings ? undefined : BUFFERS;
     try {
       this.#core = new Core(settings, Buffer.alloc(32, 7), ...this.#now);
     } catch (error) {
@@ -92,13 +100,16 @@ class Player extends Script {
     const id = this.#core[how](bytes, bytes.length, Uint32Array.from(lengths), lengths.length, ...this.#now);
     if (id > 0) return this.#labels.set(id, label);
     const { text, code } = this.#core.detail();
-    return this.outcomes.push(`failed ${label} ${this.error(new RespassError(text, code, 1))}`);
+    return this.outcomes.push(`failed ${label} ${this.error(failed({ text, code, outcome: 1 }))}`);
   }
 
   #end = (id, value) => {
     const [word, text] = value instanceof RespassError ? ['failed', this.error(value)] : ['reply', this.value(value)];
     this.outcomes.push(`${word} ${this.#labels.get(id)} ${text}`);
   };
+
+  /** Everybody who waits for a reply. */
+  #waiters = { take: () => ({ settle: (id, replies, at) => this.#end(id, replies.value(at, this.#mapping)) }) };
 
   /** Does what the machines want done; whether there was anything. Bytes leave when all else is done. */
   obey() {
@@ -125,8 +136,8 @@ class Player extends Script {
         const token = this.#source.request(id, ...this.#now);
         return token && core.token(token, ...this.#now);
       }
-      case OUTPUT.REPLIES: return this.#replies.read(core, this.#end);
-      case OUTPUT.FAILED: return this.#end(id, new RespassError(text, code, outcome));
+      case OUTPUT.REPLIES: return this.#replies.read(core, this.#waiters);
+      case OUTPUT.FAILED: return this.#end(id, failed({ text, code, outcome }));
       case OUTPUT.NOTICE: return this.notices.push(`notice ${name} ${this.show(text)}`);
       default: return this.#replies.grow(this.#replies.needed);
     }

@@ -1,0 +1,309 @@
+/// <reference types="node" />
+import type { EventEmitter } from 'node:events';
+
+/** Text or bytes of a command. */
+export type CommandArgument = string | Uint8Array;
+
+/** Kinds of replies, as keys of a type mapping. */
+export declare const RESP_TYPES: {
+  readonly NULL: 95;
+  readonly BOOLEAN: 35;
+  readonly NUMBER: 58;
+  readonly BIG_NUMBER: 40;
+  readonly DOUBLE: 44;
+  readonly SIMPLE_STRING: 43;
+  readonly BLOB_STRING: 36;
+  readonly VERBATIM_STRING: 61;
+  readonly SIMPLE_ERROR: 45;
+  readonly BLOB_ERROR: 33;
+  readonly ARRAY: 42;
+  readonly SET: 126;
+  readonly MAP: 37;
+  readonly PUSH: 62;
+};
+
+/** What kinds of replies become, where that is not the first of each. */
+export interface TypeMapping {
+  /** Integers. Beyond 2^53 a Number becomes a BigInt. */
+  58?: NumberConstructor | StringConstructor | BigIntConstructor;
+  /** Integers of any size. */
+  40?: BigIntConstructor | NumberConstructor | StringConstructor;
+  /** Numbers with a fraction. */
+  44?: NumberConstructor | StringConstructor;
+  /** Status lines. */
+  43?: StringConstructor | BufferConstructor;
+  /** Values. */
+  36?: StringConstructor | BufferConstructor;
+  /** Text with a format. */
+  61?: StringConstructor | BufferConstructor;
+  /** Arrays. */
+  42?: ArrayConstructor;
+  /** Sets. */
+  126?: ArrayConstructor | SetConstructor;
+  /** Maps: objects without a prototype, `Map`s, or arrays of keys and values in turn. */
+  37?: ObjectConstructor | MapConstructor | ArrayConstructor;
+}
+
+/** What a credential is asked with. */
+export interface TokenRequestOptions {
+  /** Aborted when nobody needs the token any more. */
+  abortSignal?: AbortSignal;
+}
+
+/** A credential of `@azure/identity`, or anything of its shape. */
+export interface TokenCredential {
+  getToken(scopes: string | string[], options?: TokenRequestOptions): Promise<AccessToken | null>;
+}
+
+/** A token and its times, in milliseconds since 1970. */
+export interface AccessToken {
+  token: string;
+  expiresOnTimestamp: number;
+  refreshAfterTimestamp?: number;
+}
+
+/** What a function may answer that is used as a credential: a token, with its end where that is known. */
+export type TokenAnswer =
+  | string
+  | AccessToken
+  | readonly [token: string, expiresOn: number | Date]
+  | { accessToken: string; expiresOn: Date | null };
+
+/** Where tokens come from. Clients that share the object share its tokens. */
+export type Credential = TokenCredential | ((options: TokenRequestOptions) => Promise<TokenAnswer> | TokenAnswer);
+
+/** PEM, as `readFileSync` gives it. */
+export type Pem = string | Uint8Array;
+
+export interface SocketOptions {
+  /** Name or address; `localhost` where not given. With TLS, also the name that the certificate must show. */
+  host?: string;
+  /** 6379 where not given. Azure Managed Redis listens on 10000. */
+  port?: number;
+  /** TLS. Implied by a credential, a certificate authority or a `rediss://` URL. The server is always verified. */
+  tls?: boolean;
+  /** Certificate authorities instead of the built-in ones. */
+  ca?: Pem | readonly Pem[];
+  /** A client certificate's chain. */
+  cert?: Pem;
+  /** Its private key. */
+  key?: Pem;
+  /** The name to verify instead of the host's. */
+  servername?: string;
+  /** How long TCP may take to connect, in milliseconds; 10,000 where not given. */
+  connectTimeout?: number;
+}
+
+export interface CommandOptions {
+  /** What kinds of replies become. */
+  typeMapping?: TypeMapping;
+  /** Gives up on the command when aborted: it rejects with an `AbortError`; `outcome` says whether it was sent. */
+  signal?: AbortSignal;
+  /** The same. */
+  abortSignal?: AbortSignal;
+}
+
+export interface ClientOptions {
+  /** `redis://` or `rediss://`, with host, port, user name, password and database. Options go before its parts. */
+  url?: string;
+  socket?: SocketOptions;
+  /** With a credential: taken from the token where not given, and rarely needed. */
+  username?: string;
+  password?: string;
+  /** Where tokens come from. Implies TLS. */
+  credential?: Credential;
+  /** How long a reply may take, in milliseconds, from when the connection is ready; 5,000 where not given. */
+  commandTimeout?: number;
+  /** How long commands wait for a token, in milliseconds; 35,000 where not given. */
+  tokenTimeout?: number;
+  /** Shown in CLIENT LIST. */
+  name?: string;
+  /** Selected after login. */
+  database?: number;
+  /** The protocol. It falls back to 2 by itself. */
+  RESP?: 3;
+  /** Of every command. */
+  commandOptions?: CommandOptions;
+  /** Lets a token travel without TLS, to a loopback host only. For tests. */
+  allowPlaintextToken?: boolean;
+}
+
+/** How a client stands with its login. Holds no secret. */
+export interface AuthStatus {
+  isReady: boolean;
+  /** The object id in the latest token. */
+  oid?: string;
+  /** When the token in use ends. */
+  expiresAt?: Date;
+  /** When the credential is asked next. */
+  refreshAt?: Date;
+  /** How the supply of tokens stands. */
+  state?: 'empty' | 'fresh' | 'renewing' | 'late' | 'expired';
+  /** How often the live connection presented a newer token with success. */
+  reauthCount: number;
+  /** What last went wrong, if it still does. */
+  lastError?: string;
+}
+
+/** Something that happened to the login. Holds no secret. */
+export interface AuthEvent {
+  /**
+   * `renewed`: the connection has a newer token. `late`: the newer token should be here by now. `failed`: the
+   * credential or the server refused; it is tried again. `expired`: the token has ended and there is no other.
+   */
+  kind: 'renewed' | 'late' | 'failed' | 'expired';
+  oid?: string;
+  expiresAt?: Date;
+  refreshAt?: Date;
+  error?: TokenError;
+}
+
+/** Something worth a log line. */
+export interface Notice {
+  name: 'ready' | 'connection-lost' | 'login-refused' | 'reauthenticated' | 'reauth-refused' | 'clock-is-wrong'
+    | 'clock-jumped' | 'identity-changed';
+  severity: 'debug' | 'info' | 'warning';
+  text: string;
+}
+
+export interface ClientEvents {
+  /** TCP is connected. */
+  connect: [];
+  /** Logged in: the first time, and after every reconnection. */
+  ready: [];
+  /** A connection is opened in place of one that was lost. */
+  reconnecting: [];
+  /** The client is closed. */
+  end: [];
+  /**
+   * A connection was lost, or a login refused; the client goes on by itself. Where nobody listens, nothing is thrown:
+   * the process is warned once per kind.
+   */
+  error: [error: RespassError];
+  auth: [event: AuthEvent];
+  notice: [notice: Notice];
+}
+
+/** Commands that are sent together. */
+export interface Multi {
+  /** One more command, as its name and arguments. */
+  addCommand(args: readonly CommandArgument[]): this;
+  /** Forgets the commands; nothing of them was sent. */
+  discard(): this;
+  /** Runs them as one unit: all of them, with nothing in between, or none. */
+  exec(asPipeline?: boolean): Promise<unknown[]>;
+  /** Sends them together, without the promise that nothing comes in between. */
+  execAsPipeline(): Promise<unknown[]>;
+}
+
+/**
+ * A Redis client over one connection, which it keeps logged in.
+ *
+ * Commands of one turn of the event loop leave together. A string or Buffer of a reply never keeps a larger reply
+ * alive: a short string keeps 4 KiB at most beside itself, a Buffer at most as much again as it is long, or Node's
+ * pool of 8 KiB.
+ */
+export declare class Client extends EventEmitter {
+  constructor(options?: ClientOptions);
+  /** From `connect()` on until it is closed. */
+  readonly isOpen: boolean;
+  /** Whether it is logged in now. Commands may be sent at any time while it is open. */
+  readonly isReady: boolean;
+  /** What kinds of replies become. */
+  readonly typeMapping: TypeMapping | undefined;
+  /** Resolves to the client when the server has accepted the login. Rejects, and closes, where that fails in time. */
+  connect(): Promise<this>;
+  /** Takes no more commands, waits for those that were sent, and closes. */
+  close(): Promise<void>;
+  /** Closes at once; whoever waits is told so. */
+  destroy(): void;
+  /** Closes, where it is open: for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /** How the login stands; never the token. */
+  authStatus(): AuthStatus;
+  /** Any command, as its name and arguments. */
+  sendCommand<T = unknown>(args: readonly CommandArgument[], options?: CommandOptions): Promise<T>;
+  /** Commands to be sent together. */
+  multi(): Multi;
+  /** Another client with the same options, and a connection of its own. */
+  duplicate(overrides?: ClientOptions): Client;
+  /** The same client and connection, with other options for the commands that are sent through it. */
+  withCommandOptions(options: CommandOptions): this;
+  withTypeMapping(typeMapping: TypeMapping): this;
+  withAbortSignal(signal: AbortSignal): this;
+  /** The process waits for the connection (as it does by default). */
+  ref(): this;
+  /** The process may end while the connection is open. */
+  unref(): this;
+
+  on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
+  once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
+  off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
+}
+
+/** A client that connects when told to. Throws a `ConfigurationError` where the options cannot work. */
+export declare function createClient(options?: ClientOptions): Client;
+
+/** What became of a command: the server did not run it; it may have; it answered, and refused it. */
+export type Outcome = 'not_sent' | 'indeterminate' | 'refused';
+
+/** Base of every error of this package. */
+export declare class RespassError extends Error {
+  /** What went wrong: the same number in every language. */
+  readonly code: number | undefined;
+  readonly outcome: Outcome | undefined;
+  /** What to do about it, where experience tells. The message ends with it. */
+  readonly hint: string | undefined;
+}
+/** The options of a client cannot work. */
+export declare class ConfigurationError extends RespassError {}
+/** An argument has no form in which it could be sent. */
+export declare class InvalidArgumentError extends RespassError {}
+/** The client is closed, or was never connected. */
+export declare class ClientClosedError extends RespassError {}
+/** Too many bytes of commands wait already. */
+export declare class QueueFullError extends RespassError {}
+/** A shared connection cannot carry this command. */
+export declare class UnsupportedCommandError extends RespassError {}
+/** The server could not be reached, or the connection was lost. */
+export declare class ConnectionError extends RespassError {}
+/** The server's bytes were no RESP, or its replies did not fit the commands. */
+export declare class ProtocolError extends RespassError {}
+/** No reply came in time. */
+export declare class TimeoutError extends RespassError {}
+/** The caller's signal was aborted; `cause` is its reason. */
+export declare class AbortError extends RespassError {}
+/** The server refused the login. */
+export declare class AuthenticationError extends RespassError {}
+/** The credential gave no token, or one that cannot be used, or the server refused it. */
+export declare class TokenError extends AuthenticationError {}
+/** A watched key changed: the transaction did not run. */
+export declare class WatchError extends RespassError {}
+/** The server answered with an error. */
+export declare class ErrorReply extends RespassError {}
+/** The server wants a login, or knows no such user and password. */
+export declare class AuthenticationErrorReply extends ErrorReply {}
+/** The user may not run this command, or not on this key. */
+export declare class NoPermissionError extends ErrorReply {}
+/** The server is still loading its data. */
+export declare class LoadingError extends ErrorReply {}
+/** The server is a replica. */
+export declare class ReadOnlyError extends ErrorReply {}
+/** The server is out of memory. */
+export declare class OutOfMemoryError extends ErrorReply {}
+/** No script has this digest. */
+export declare class NoScriptError extends ErrorReply {}
+/** A command of the transaction was refused when it was queued: none of them ran. */
+export declare class ExecAbortError extends ErrorReply {}
+/** The key holds a value of another type. */
+export declare class WrongTypeError extends ErrorReply {}
+/** The command belongs on another node of the cluster, or the cluster cannot serve it now. */
+export declare class ClusterError extends ErrorReply {}
+/** Some commands of a transaction or a pipeline failed. */
+export declare class MultiErrorReply extends ErrorReply {
+  /** Every command's reply, or its error. */
+  readonly replies: unknown[];
+  /** Which of them are errors. */
+  readonly errorIndexes: number[];
+  errors(): Generator<Error, void>;
+}

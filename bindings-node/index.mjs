@@ -1,0 +1,9 @@
+import respass from './lib/index.js';
+
+export const {
+  createClient, Client, RESP_TYPES,
+  RespassError, ConfigurationError, InvalidArgumentError, ClientClosedError, QueueFullError, UnsupportedCommandError,
+  ConnectionError, ProtocolError, TimeoutError, AbortError, AuthenticationError, TokenError, ErrorReply,
+  AuthenticationErrorReply, NoPermissionError, LoadingError, ReadOnlyError, OutOfMemoryError, NoScriptError,
+  ExecAbortError, WrongTypeError, ClusterError, WatchError, MultiErrorReply,
+} = respass;

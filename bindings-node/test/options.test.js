@@ -1,0 +1,88 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { inspect } = require('node:util');
+const { ConfigurationError, RESP_TYPES, createClient } = require('..');
+const { connect, startClient, startServer } = require('./rig');
+
+test('options that cannot work are named, with what to do', () => {
+  const credential = async () => 'token';
+  for (const [options, text] of [
+    [{ pasword: 'x' }, /^pasword is not an option: there are url, socket/],
+    [{ socket: { reconnectStrategy: () => 1 } }, /^socket.reconnectStrategy is not an option: a client reconnects/],
+    [{ socket: { rejectUnauthorized: false } }, /without verification of the server is not offered: give socket.ca/],
+    [{ credentialsProvider: {} }, /give the credential itself/],
+    [{ host: 'localhost' }, /^host is not an option: give socket: \{ host \}/],
+    [{ url: 'http://localhost' }, /^url begins with redis:\/\/ or, with TLS, rediss:\/\//],
+    [{ url: 'redis://localhost/first' }, /database number/],
+    [{ url: 'redis://localhost?db=1' }, /takes no \?options/],
+    [{ url: 'nonsense' }, /looks like rediss:\/\/host:port/],
+    [{ socket: { port: 0 } }, /^socket.port must be a whole number from 1 to 65535/],
+    [{ socket: { port: '6379' } }, /^socket.port must be a whole number/],
+    [{ socket: { host: 'a b' } }, /the host is not a name or an address/],
+    [{ socket: { tls: true, ca: 'no certificate' } }, /certificate|PEM/i],
+    [{ socket: { tls: true, cert: 'x' } }, /both socket.cert and socket.key/],
+    [{ socket: { ca: 1 } }, /socket.ca is PEM/],
+    [{ database: -1 }, /^database must be a whole number/],
+    [{ commandTimeout: 0 }, /^commandTimeout must be a whole number from 1/],
+    [{ name: 'a b' }, /printable ASCII/],
+    [{ password: 1 }, /^password must be a string/],
+    [{ RESP: 2 }, /^RESP: the protocol is 3/],
+    [{ credential, password: 'x' }, /a credential or a password, not both/],
+    [{ credential, socket: { tls: false } }, /needs TLS/],
+    [{ credential, socket: { host: 'example.net' }, allowPlaintextToken: true }, /needs TLS/],
+    [{ credential: 'auto' }, /new DefaultAzureCredential\(\)/],
+    [{ credential: 'secret' }, /not so a value of type string/],
+    [{ credential: null }, /a credential has getToken/],
+    [{ commandOptions: { typeMapping: { 99: Buffer } } }, /keys are of RESP_TYPES/],
+    [{ commandOptions: { typeMapping: { [RESP_TYPES.MAP]: Buffer } } }, /becomes one of Object, Map, Array/],
+    [{ commandOptions: { signal: true } }, /signal is an AbortSignal/],
+    [{ commandOptions: { asap: true } }, /command option asap is not an option/],
+    [null, /must be an object/],
+  ]) {
+    assert.throws(() => createClient(options), (error) => {
+      assert(error instanceof ConfigurationError, inspect(error));
+      assert.equal(error.code, 105);
+      assert.match(error.message, text);
+      return true;
+    }, inspect(options));
+  }
+});
+
+test('a URL is split, and its parts give way to options', async (t) => {
+  const { client: admin, port } = await startClient(t);
+  await admin.sendCommand(['ACL', 'SETUSER', 'us@er', 'on', '>p@ss:w%rd', '~*', '&*', '+@all']);
+  const url = `redis://us%40er:p%40ss%3Aw%25rd@127.0.0.1:${port}/3`;
+  const client = await connect(t, { url });
+  assert.match(await client.sendCommand(['CLIENT', 'INFO']), / db=3 .* user=us@er /);
+  const other = await connect(t, { url, database: 1 });
+  assert.match(await other.sendCommand(['CLIENT', 'INFO']), / db=1 /);
+});
+
+test('no secret is shown by inspection or in an error', async (t) => {
+  const { host, port } = await startServer(t, '--requirepass', 'open sesame');
+  const shown = [];
+  const all = { depth: 20, showHidden: true, getters: true };
+  const see = (value) => shown.push(inspect(value, all), JSON.stringify(value));
+  const client = await connect(t, { socket: { host, port }, password: 'open sesame' });
+  see(client);
+  see(client.withTypeMapping({}));
+  see(client.multi());
+  see(client._session);
+  see(client._session.driver);
+  see(client.authStatus());
+  const stranger = createClient({ socket: { host, port }, password: 'open barley' });
+  stranger.on('error', see);
+  await assert.rejects(stranger.connect(), (error) => {
+    assert.equal(error.name, 'AuthenticationError');
+    see(error);
+    return true;
+  });
+  see(stranger);
+  assert.throws(() => createClient({ url: 'redis://user:open%20sesame@host:99999' }), (error) => {
+    see(error);
+    return true;
+  });
+  assert(shown.length > 10);
+  for (const text of shown) assert.doesNotMatch(text ?? '', /open.{0,3}(sesame|barley)/);
+});
