@@ -7,7 +7,7 @@ export type { Commands, MultiCommands };
 export type Call<Client, Result> = (
   client: Client,
   argv: (string | Uint8Array)[],
-  transform: ((reply: unknown) => unknown) | undefined,
+  transform: ((reply: unknown, client: { typeMapping?: object }) => unknown) | undefined,
 ) => Result;
 
 /** Gives a prototype every command method; methods of its own win. */

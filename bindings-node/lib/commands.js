@@ -4,9 +4,9 @@ const commands = require('./generated/commands.js');
 
 /**
  * Gives a prototype every command method, as `hSet` and `HSET`; methods of its own win. Each calls
- * `call(this, argv, transform)`: `argv` is an array of strings and Buffers, `transform` makes of a reply (never of an
- * error) what the method returns, and is undefined where the reply is handed on as it is. Where an argument does not
- * fit, the method returns `fail(error)`.
+ * `call(this, argv, transform)`: `argv` is an array of strings and Buffers, `transform(reply, client)` makes of a
+ * reply (never of an error) what the method returns, as `client.typeMapping` wants it; it is undefined where the reply
+ * is handed on as it is. Where an argument does not fit, the method returns `fail(error)`.
  */
 function attach(prototype, call, fail = reject) {
   // A layer of its own: hundreds of properties are ten times as fast to define on an object that never had a shape.
@@ -21,7 +21,10 @@ function attach(prototype, call, fail = reject) {
 }
 
 function methodOf(name, build, transform, call, fail) {
-  const finish = transform && transform.length > 1 ? (argv) => (reply) => transform(reply, argv) : () => transform;
+  // Some need to know what was asked.
+  const finish = transform?.length > 2
+    ? (argv) => (reply, client) => transform(reply, client, argv)
+    : () => transform;
   const named = (error) => fail(error instanceof TypeError ? new TypeError(`${name}: ${error.message}`) : error);
   // A rest parameter costs an array for each call, which the few that need one may pay.
   if (build.length === 0) {

@@ -187,7 +187,7 @@ export interface Entry<S = string> {
   deliveriesCounter?: number;
 }
 export interface StreamEntries<S = string> {
-  name: S;
+  name: string;
   messages: Entry<S>[];
 }
 export interface Claimed<S = string> {

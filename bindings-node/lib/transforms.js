@@ -1,12 +1,16 @@
 'use strict';
-// What becomes of replies. RESP2 sends maps as flat arrays and doubles as text, RESP3 as what they are; and maps may
-// come as objects or as Maps. Each function takes any of these, and strings as Buffers, too.
+// What becomes of replies: `(reply, client)`, where the client's type mapping says what maps and doubles become. RESP2
+// sends maps as flat arrays and doubles as text, RESP3 as what they are; and maps may come as objects or as Maps. Each
+// function takes any of these, and strings as Buffers, too.
+
+/** Kinds of replies whose type a mapping may choose, by the byte that RESP3 begins them with. */
+const MAP = 37;
+const DOUBLE = 44;
 
 /** The pairs of a map. */
 function pairsOf(reply) {
   if (reply instanceof Map) return [...reply];
-  if (!Array.isArray(reply)) return Object.entries(reply);
-  return paired(reply);
+  return Array.isArray(reply) ? paired(reply) : Object.entries(reply);
 }
 
 /** Elements two by two, whether flat or in pairs already. */
@@ -17,23 +21,42 @@ function paired(reply) {
   return pairs;
 }
 
-/** An object without a prototype: a field may be called `constructor`. */
-function map(reply, convert) {
-  const object = Object.create(null);
-  if (Array.isArray(reply)) {
-    for (let i = 0; i < reply.length; i += 2) object[reply[i]] = convert ? convert(reply[i + 1]) : reply[i + 1];
-  } else {
-    for (const [key, value] of pairsOf(reply)) object[key] = convert ? convert(value) : value;
+const same = (value) => value;
+
+/** A map as the client's type mapping wants it; `convert(value, key)` makes its values. */
+function map(reply, client, convert = same) {
+  switch (client?.typeMapping?.[MAP]) {
+    case Map:
+      return new Map(pairsOf(reply).map(([key, value]) => [String(key), convert(value, String(key))]));
+    case Array:
+      return pairsOf(reply).flatMap(([key, value]) => [key, convert(value, String(key))]);
+    default:
+      return record(reply, convert);
   }
-  return object;
 }
 
-function records(reply) {
-  return reply.map((record) => map(record));
+/** An object without a prototype: a field may be called `constructor`. */
+function record(reply, convert = same) {
+  const record = Object.create(null);
+  if (Array.isArray(reply)) {
+    for (let i = 0; i < reply.length; i += 2) record[reply[i]] = convert(reply[i + 1], String(reply[i]));
+  } else {
+    for (const [key, value] of pairsOf(reply)) record[key] = convert(value, String(key));
+  }
+  return record;
 }
 
-function double(reply) {
-  if (reply === null || typeof reply === 'number') return reply;
+function records(reply, client) {
+  return reply.map((record) => map(record, client));
+}
+
+function double(reply, client) {
+  if (reply === null || client?.typeMapping?.[DOUBLE] === String) return reply;
+  return toNumber(reply);
+}
+
+function toNumber(reply) {
+  if (typeof reply === 'number') return reply;
   switch (String(reply)) {
     case 'inf':
     case '+inf':
@@ -48,28 +71,33 @@ function double(reply) {
   }
 }
 
-function doubles(reply) {
-  return reply.map(double);
+function doubles(reply, client) {
+  return reply.map((reply) => double(reply, client));
+}
+
+/** Distances are text under both protocols. */
+function distance(reply) {
+  return reply === null ? null : toNumber(reply);
 }
 
 function counts(reply) {
-  return map(reply, Number);
+  return record(reply, Number);
 }
 
-function scored(reply) {
-  return paired(reply).map(([value, score]) => ({ value, score: double(score) }));
+function scored(reply, client) {
+  return paired(reply).map(([value, score]) => ({ value, score: double(score, client) }));
 }
 
-function scoredOne(reply) {
-  return reply.length === 0 ? null : scored(reply)[0];
+function scoredOne(reply, client) {
+  return reply.length === 0 ? null : scored(reply, client)[0];
 }
 
-function popped(reply) {
-  return reply === null ? null : { key: reply[0], members: scored(reply[1]) };
+function popped(reply, client) {
+  return reply === null ? null : { key: reply[0], members: scored(reply[1], client) };
 }
 
-function rank(reply) {
-  return reply === null ? null : { rank: reply[0], score: double(reply[1]) };
+function rank(reply, client) {
+  return reply === null ? null : { rank: reply[0], score: double(reply[1], client) };
 }
 
 function fields(reply) {
@@ -86,39 +114,40 @@ function hashScan([cursor, elements]) {
 }
 
 function scoredScan([cursor, elements]) {
-  return { cursor, members: scored(elements) };
+  return { cursor, members: paired(elements).map(([value, score]) => ({ value, score: toNumber(score) })) };
 }
 
 /** An entry of a stream; `null` where it was deleted in the meantime. */
-function entry(reply) {
+function entry(reply, client) {
   if (reply === null) return null;
   const [id, message, idle, deliveries] = reply;
-  const entry = { id, message: map(message) };
+  const entry = { id, message: map(message, client) };
   if (idle !== undefined) entry.millisElapsedFromDelivery = idle;
   if (deliveries !== undefined) entry.deliveriesCounter = deliveries;
   return entry;
 }
 
-function entries(reply) {
-  return reply === null ? null : reply.map(entry);
+function entries(reply, client) {
+  return reply === null ? null : reply.map((reply) => entry(reply, client));
 }
 
-function streams(reply) {
-  return reply === null ? null : pairsOf(reply).map(([name, messages]) => ({ name, messages: entries(messages) }));
+function streams(reply, client) {
+  if (reply === null) return null;
+  return pairsOf(reply).map(([name, messages]) => ({ name: String(name), messages: entries(messages, client) }));
 }
 
-function claimed([nextId, messages, deletedMessages]) {
-  return { nextId, messages: entries(messages), deletedMessages };
+function claimed([nextId, messages, deletedMessages], client) {
+  return { nextId, messages: entries(messages, client), deletedMessages };
 }
 
 function claimedIds([nextId, messages, deletedMessages]) {
   return { nextId, messages, deletedMessages };
 }
 
-function streamRecord(reply) {
-  const record = map(reply);
-  for (const name of ['first-entry', 'last-entry']) record[name] = entry(record[name] ?? null);
-  return record;
+const ENTRIES = new Set(['first-entry', 'last-entry']);
+
+function streamRecord(reply, client) {
+  return map(reply, client, (value, name) => (ENTRIES.has(name) ? entry(value, client) : value));
 }
 
 function pending([count, firstId, lastId, consumers]) {
@@ -140,29 +169,28 @@ function points(reply) {
 const PLACE_WORDS_AT = 4;
 
 /** Members with what the command asked for; the server sends that in an order of its own. */
-function places(reply, argv) {
+function places(reply, client, argv) {
   const asked = new Set(argv.slice(PLACE_WORDS_AT));
   return reply.map(([member, ...rest]) => {
     const place = { member };
-    if (asked.has('WITHDIST')) place.distance = double(rest.shift());
+    if (asked.has('WITHDIST')) place.distance = double(rest.shift(), client);
     if (asked.has('WITHHASH')) place.hash = rest.shift();
     if (asked.has('WITHCOORD')) {
       const [longitude, latitude] = rest.shift();
-      place.coordinates = { longitude: double(longitude), latitude: double(latitude) };
+      place.coordinates = { longitude: double(longitude, client), latitude: double(latitude, client) };
     }
     return place;
   });
 }
 
-function user(reply) {
+function user(reply, client) {
   if (reply === null) return null;
-  const user = map(reply);
-  if (user.selectors) user.selectors = records(user.selectors);
-  return user;
+  return map(reply, client, (value, name) => (name === 'selectors' ? records(value, client) : value));
 }
 
-function denials(reply) {
-  return records(reply).map((denial) => ({ ...denial, 'age-seconds': double(denial['age-seconds']) }));
+function denials(reply, client) {
+  const convert = (value, name) => (name === 'age-seconds' ? double(value, client) : value);
+  return reply.map((denial) => map(denial, client, convert));
 }
 
 const CLIENT_FIELD = /([^\s=]+)=(\S*)/g;
@@ -184,33 +212,30 @@ function clients(reply) {
   return String(reply).split('\n').filter(Boolean).map(client);
 }
 
-function libraries(reply) {
-  return records(reply).map((library) => ({ ...library, functions: records(library.functions) }));
+function libraries(reply, client) {
+  const convert = (value, name) => (name === 'functions' ? records(value, client) : value);
+  return reply.map((library) => map(library, client, convert));
 }
 
-function functionFigures(reply) {
-  const { running_script: script, engines } = map(reply);
-  return { running_script: script && map(script), engines: map(engines, (engine) => map(engine)) };
-}
-
-function histograms(reply) {
-  return map(reply, (histogram) => {
-    const { calls, histogram_usec: usec } = map(histogram);
-    return { calls, histogram_usec: map(usec) };
+function functionFigures(reply, client) {
+  return map(reply, client, (value, name) => {
+    if (name === 'engines') return map(value, client, (engine) => map(engine, client));
+    return value && map(value, client);
   });
 }
 
-const MEMORY_DOUBLES = [
+function histograms(reply, client) {
+  const convert = (value, name) => (name === 'histogram_usec' ? map(value, client) : value);
+  return map(reply, client, (histogram) => map(histogram, client, convert));
+}
+
+const MEMORY_DOUBLES = new Set([
   'dataset.percentage', 'peak.percentage', 'allocator-fragmentation.ratio', 'allocator-rss.ratio', 'rss-overhead.ratio',
   'fragmentation',
-];
+]);
 
-function memory(reply) {
-  const memory = map(reply);
-  for (const name of MEMORY_DOUBLES) {
-    if (name in memory) memory[name] = double(memory[name]);
-  }
-  return memory;
+function memory(reply, client) {
+  return map(reply, client, (value, name) => (MEMORY_DOUBLES.has(name) ? double(value, client) : value));
 }
 
 function replica([host, port, offset]) {
@@ -232,8 +257,8 @@ function role([role, ...rest]) {
 const UNKNOWN = { type: 'unknown' };
 
 function beginSearch(reply) {
-  const { type, spec } = map(reply);
-  const members = map(spec);
+  const { type, spec } = record(reply);
+  const members = record(spec);
   switch (String(type)) {
     case 'index':
       return { type: 'index', index: members.index };
@@ -245,8 +270,8 @@ function beginSearch(reply) {
 }
 
 function findKeys(reply) {
-  const { type, spec } = map(reply);
-  const members = map(spec);
+  const { type, spec } = record(reply);
+  const members = record(spec);
   switch (String(type)) {
     case 'range':
       return { type: 'range', lastKey: members.lastkey, keyStep: members.keystep, limit: members.limit };
@@ -260,7 +285,7 @@ function findKeys(reply) {
 }
 
 function keySpec(reply) {
-  const { begin_search: begin, find_keys: find } = map(reply);
+  const { begin_search: begin, find_keys: find } = record(reply);
   return { beginSearch: beginSearch(begin), findKeys: findKeys(find) };
 }
 
@@ -299,7 +324,8 @@ function keysAndFlags(reply) {
 }
 
 module.exports = {
-  claimed, claimedIds, client, clients, commands, counts, denials, double, doubles, entries, fields, functionFigures,
-  hashScan, histograms, keysAndFlags, libraries, map: (reply) => map(reply), memory, pending, pendingRange, places,
-  points, popped, rank, records, role, scanOf, scored, scoredOne, scoredScan, streamRecord, streams, user,
+  claimed, claimedIds, client, clients, commands, counts, denials, distance, double, doubles, entries, fields,
+  functionFigures, hashScan, histograms, keysAndFlags, libraries, map: (reply, client) => map(reply, client), memory,
+  pending, pendingRange, places, points, popped, rank, records, role, scanOf, scored, scoredOne, scoredScan,
+  streamRecord, streams, user,
 };

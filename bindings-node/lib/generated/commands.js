@@ -268,7 +268,7 @@ module.exports = [
     const a = ['GEODIST', as.text(key, 'key'), as.text(member1, 'member1'), as.text(member2, 'member2')];
     if (unit != null) a.push(as.word(unit, 'unit'));
     return a;
-  }, reply.double],
+  }, reply.distance],
   ['geoHash GEOHASH', (key, members) => ['GEOHASH', as.text(key, 'key'), ...as.texts(members, 'members')]],
   ['geoPos GEOPOS', (key, members) => [
     'GEOPOS', as.text(key, 'key'), ...as.texts(members, 'members'),
