@@ -87,13 +87,21 @@ function each(word, values) {
 
 /** An object, a Map, an array of pairs, or the pairs one after the other; as the last of these. */
 function pairs(values, name, convert = text) {
-  let flat;
-  if (Array.isArray(values)) flat = values.flat(Infinity);
-  else if (values instanceof Map) flat = [...values].flat();
-  else if (isRecord(values)) flat = Object.entries(values).flat();
-  else refuse(values, name, 'an object, a Map or an array');
+  const flat = [];
+  if (Array.isArray(values)) {
+    for (const value of values) {
+      if (Array.isArray(value)) for (const part of value) flat.push(convert(part, name));
+      else flat.push(convert(value, name));
+    }
+  } else if (values instanceof Map) {
+    for (const [key, value] of values) flat.push(convert(key, name), convert(value, name));
+  } else if (isRecord(values)) {
+    for (const key of Object.keys(values)) flat.push(key, convert(values[key], name));
+  } else {
+    refuse(values, name, 'an object, a Map or an array');
+  }
   if (flat.length === 0 || flat.length % 2 !== 0) throw new TypeError(`${name} must have pairs of two, one at least`);
-  return flat.map((value) => convert(value, name));
+  return flat;
 }
 
 function isRecord(value) {

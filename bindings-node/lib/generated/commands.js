@@ -4,7 +4,7 @@ const as = require('../arguments.js');
 const shape = require('../shapes.js');
 const reply = require('../transforms.js');
 
-// Names, the words of the command, and what becomes of its reply where that is not handed on as it is.
+// Names, the words of the command, and what becomes of its reply where that is not handed on.
 module.exports = [
   ['aclCat ACL_CAT', (category) => {
     const a = ['ACL', 'CAT'];

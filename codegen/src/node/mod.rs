@@ -26,7 +26,9 @@ fn table(methods: &[Method], surface: &Surface) -> Outcome<String> {
     }
     let mut text = format!("'use strict';\n{NOTE}const as = require('../arguments.js');\n");
     text.push_str("const shape = require('../shapes.js');\nconst reply = require('../transforms.js');\n\n");
-    text.push_str("// Names, the words of the command, and what becomes of its reply where that is not handed on as it is.\n");
+    text.push_str(
+        "// Names, the words of the command, and what becomes of its reply where that is not handed on.\n",
+    );
     text.push_str(&format!("module.exports = [\n{rows}];\n"));
     Ok(text)
 }
