@@ -74,6 +74,10 @@ function texts(values, name) {
   return values;
 }
 
+function numbers(values, name) {
+  return list(values, name, number);
+}
+
 /** How many values `texts` gives. */
 function count(values) {
   if (values == null) return '0';
@@ -120,6 +124,6 @@ function append(target, values) {
 }
 
 module.exports = {
-  append, count, each, isRecord, isText, list, number, object, pairs, refuse, text, texts, unixMilliseconds,
+  append, count, each, isRecord, isText, list, number, numbers, object, pairs, refuse, text, texts, unixMilliseconds,
   unixSeconds, value, word,
 };

@@ -124,6 +124,12 @@ export interface CommandFilter {
   value: RedisArgument;
 }
 
+/** Slots from `start` to `end`, both included. */
+export interface SlotSpan {
+  start: RedisNumber;
+  end: RedisNumber;
+}
+
 export interface KeyScan<S = string> {
   cursor: S;
   keys: S[];
@@ -351,6 +357,25 @@ export interface ModuleRecord<S = string> {
   ver: number;
   path?: S;
   args?: S[];
+}
+export interface Link<S = string> {
+  direction: S;
+  node: S;
+  'create-time': number;
+  events: S;
+  'send-buffer-allocated': number;
+  'send-buffer-used': number;
+}
+export interface ClusterNode<S = string> {
+  host: S;
+  port: number;
+  id: S;
+}
+export interface SlotRange<S = string> {
+  from: number;
+  to: number;
+  master: ClusterNode<S>;
+  replicas: ClusterNode<S>[];
 }
 /** `replicationOffest` is how node-redis spells it. */
 export type Role<S = string> =

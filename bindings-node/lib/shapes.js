@@ -148,6 +148,17 @@ function streams(a, streams, name) {
   as.append(a, ids);
 }
 
+function slotRanges(a, ranges, name) {
+  each(ranges, name, ({ start, end }, name) => {
+    a.push(as.number(start, `${name}.start`), as.number(end, `${name}.end`));
+  });
+}
+
+function slotState(a, state, nodeId, name) {
+  a.push(as.word(state, name));
+  if (nodeId != null) a.push(as.text(nodeId, 'nodeId'));
+}
+
 const BIT_OPERATIONS = { GET: [], SET: ['value'], INCRBY: ['increment'] };
 
 function bitField(a, operation, name, members) {
@@ -207,5 +218,5 @@ function filterBy(a, filter, name) {
 module.exports = {
   bitOperations, bitReads, by, clientFilters, clientSelection, comparison, condition, expiration, fieldExpiration,
   fields, filterBy, from, limit, newExpiration, onOff, placeCount, placeStore, places, rangeBy, scored, settings,
-  streams, weighted, words,
+  slotRanges, slotState, streams, weighted, words,
 };

@@ -254,6 +254,16 @@ function role([role, ...rest]) {
   }
 }
 
+function node([host, port, id]) {
+  return { host, port, id };
+}
+
+function slots(reply) {
+  return reply.map(([from, to, master, ...replicas]) => ({
+    from, to, master: node(master), replicas: replicas.map(node),
+  }));
+}
+
 const UNKNOWN = { type: 'unknown' };
 
 function beginSearch(reply) {
@@ -327,5 +337,5 @@ module.exports = {
   claimed, claimedIds, client, clients, commands, counts, denials, distance, double, doubles, entries, fields,
   functionFigures, hashScan, histograms, keysAndFlags, libraries, map: (reply, client) => map(reply, client), memory,
   pending, pendingRange, places, points, popped, rank, records, role, scanOf, scored, scoredOne, scoredScan,
-  streamRecord, streams, user,
+  slots, streamRecord, streams, user,
 };

@@ -254,7 +254,8 @@ const CALLS = {
   xGroupDestroy: [['stream', 'group'], ['stream', 'none']],
   xGroupSetId: [['stream', 'group', '0', { ENTRIESREAD: 2 }]],
   xInfoConsumers: [['stream', 'group']], xInfoGroups: [['stream']], xInfoStream: [['stream'], ['none']],
-  xLen: [['stream']], xPending: [['stream', 'group'], ['stream', 'none']],
+  xLen: [['stream']], xSetId: [['stream', '9-0'], ['stream', '9-0', { ENTRIESADDED: 5, MAXDELETEDID: '1-0' }]],
+  xPending: [['stream', 'group'], ['stream', 'none']],
   xPendingRange: [['stream', 'group', '-', '+', 10],
     ['stream', 'group', '-', '+', 10, { IDLE: 0, consumer: 'alice' }]],
   xRange: [['stream', '-', '+'], ['stream', '-', '+', { COUNT: 1 }], ['none', '-', '+']],
@@ -319,6 +320,16 @@ const CALLS = {
   moduleLoad: [['/none.so'], ['/none.so', ['a']]],
   moduleUnload: [['none']], role: [[]], slowlogGet: [[0]], slowlogLen: [[]], slowlogReset: [[]], swapDb: [[0, 1]],
   time: [[]],
+
+  // the cluster
+  clusterAddSlots: [[5], [[5, 6]]], clusterDelSlots: [[5], [[5, 6]]], clusterAddSlotsRange: [[{ start: 5, end: 6 }]],
+  clusterDelSlotsRange: [[[{ start: 5, end: 6 }, { start: 8, end: 9 }]]], clusterBumpEpoch: [[]],
+  clusterCountFailureReports: [['id']], clusterCountKeysInSlot: [[5]], clusterGetKeysInSlot: [[5, 10]],
+  clusterFailover: [[], [{ mode: 'FORCE' }]], clusterFlushSlots: [[]], clusterForget: [['id']], clusterInfo: [[]],
+  clusterKeySlot: [['key']], clusterLinks: [[]], clusterMeet: [['127.0.0.1', 6379]], clusterMyId: [[]],
+  clusterMyShardId: [[]], clusterNodes: [[]], clusterReplicas: [['id']], clusterReplicate: [['id']],
+  clusterReset: [[], [{ mode: 'HARD' }]], clusterSaveConfig: [[]], clusterSetConfigEpoch: [[5]],
+  clusterSetSlot: [[5, 'STABLE'], [5, 'IMPORTING', 'id']], clusterShards: [[]], clusterSlots: [[]],
   bgRewriteAof: [[]], bgSave: [[{ SCHEDULE: true }]],
 };
 

@@ -2,11 +2,11 @@
 import type {
   BitOperation, BitRead, Claimed, ClaimedIds, ClientFilter, ClientRecord, ClientSelection, CommandFilter,
   CommandRecord, Comparison, Condition, Consumer, Coordinates, Denial, Entry, EntryScan, Field,
-  FieldExpiration, FieldScan, FunctionFigures, Group, Histogram, KeyAndFlags, KeyScan, Library, Limit,
+  FieldExpiration, FieldScan, FunctionFigures, Group, Histogram, KeyAndFlags, KeyScan, Library, Limit, Link,
   Matches, MemberScan, ModuleRecord, NewExpiration, NewPlace, Pending, PendingEntry, Place, PlaceCount,
   PlaceStoreOptions, Point, Popped, Rank, RedisArgument, RedisNumber, RedisPairs, RedisValue, ReplyWith, Role,
-  Scored, ScoredMember, ScoredScan, SearchArea, SetExpiration, StreamEntries, StreamFrom, StreamRecord,
-  Tracking, User, WeightedKeys,
+  Scored, ScoredMember, ScoredScan, SearchArea, SetExpiration, SlotRange, SlotSpan, StreamEntries, StreamFrom,
+  StreamRecord, Tracking, User, WeightedKeys,
 } from '../shapes.js';
 
 /** The commands of a client. `S` is what strings of replies become. */
@@ -92,6 +92,62 @@ export interface Commands<S = string> {
   clientUnblock(clientId: RedisNumber, mode?: 'TIMEOUT' | 'ERROR'): Promise<number>;
   /** Ends what `clientPause` began. Since Redis 6.2.0. */
   clientUnpause(): Promise<'OK'>;
+  /** Gives slots to a node. Since Redis 3.0.0. */
+  clusterAddSlots(slots: RedisNumber | readonly RedisNumber[]): Promise<'OK'>;
+  /** Gives ranges of slots to a node. Since Redis 7.0.0. */
+  clusterAddSlotsRange(ranges: SlotSpan | readonly SlotSpan[]): Promise<'OK'>;
+  /** Has a node raise the epoch of its configuration. Since Redis 3.0.0. */
+  clusterBumpEpoch(): Promise<S>;
+  /** How many nodes report that a node fails. Since Redis 3.0.0. */
+  clusterCountFailureReports(nodeId: RedisArgument): Promise<number>;
+  /** How many keys a node has in a slot. Since Redis 3.0.0. */
+  clusterCountKeysInSlot(slot: RedisNumber): Promise<number>;
+  /** Takes slots from a node. Since Redis 3.0.0. */
+  clusterDelSlots(slots: RedisNumber | readonly RedisNumber[]): Promise<'OK'>;
+  /** Takes ranges of slots from a node. Since Redis 7.0.0. */
+  clusterDelSlotsRange(ranges: SlotSpan | readonly SlotSpan[]): Promise<'OK'>;
+  /** Has a replica take over. Since Redis 3.0.0. */
+  clusterFailover(options?: { mode?: 'FORCE' | 'TAKEOVER' }): Promise<'OK'>;
+  /** Takes all slots from a node. Since Redis 3.0.0. */
+  clusterFlushSlots(): Promise<'OK'>;
+  /** Has a node forget another. Since Redis 3.0.0. */
+  clusterForget(nodeId: RedisArgument): Promise<'OK'>;
+  /** Some keys that a node has in a slot. Since Redis 3.0.0. */
+  clusterGetKeysInSlot(slot: RedisNumber, count: RedisNumber): Promise<S[]>;
+  /** The state of the cluster, as text. Since Redis 3.0.0. */
+  clusterInfo(): Promise<S>;
+  /** The slot of a key. Since Redis 3.0.0. */
+  clusterKeySlot(key: RedisArgument): Promise<number>;
+  /** The links between a node and others. Since Redis 7.0.0. */
+  clusterLinks(): Promise<Link<S>[]>;
+  /** Has a node meet another. Since Redis 3.0.0. */
+  clusterMeet(host: RedisArgument, port: RedisNumber): Promise<'OK'>;
+  /** The name of a node. Since Redis 3.0.0. */
+  clusterMyId(): Promise<S>;
+  /** The name of the shard of a node. Since Redis 7.2.0. */
+  clusterMyShardId(): Promise<S>;
+  /** The nodes of the cluster, as text. Since Redis 3.0.0. */
+  clusterNodes(): Promise<S>;
+  /** The replicas of a node, each as text. Since Redis 5.0.0. */
+  clusterReplicas(nodeId: RedisArgument): Promise<S[]>;
+  /** Makes a node a replica of another. Since Redis 3.0.0. */
+  clusterReplicate(nodeId: RedisArgument): Promise<'OK'>;
+  /** Has a node leave the cluster. Since Redis 3.0.0. */
+  clusterReset(options?: { mode?: 'HARD' | 'SOFT' }): Promise<'OK'>;
+  /** Writes a node's configuration to its disk. Since Redis 3.0.0. */
+  clusterSaveConfig(): Promise<'OK'>;
+  /** Sets the epoch of a new node's configuration. Since Redis 3.0.0. */
+  clusterSetConfigEpoch(configEpoch: RedisNumber): Promise<'OK'>;
+  /** Sets to whom a slot belongs, or where it goes. Since Redis 3.0.0. */
+  clusterSetSlot(
+    slot: RedisNumber,
+    state: 'IMPORTING' | 'MIGRATING' | 'NODE' | 'STABLE',
+    nodeId?: RedisArgument,
+  ): Promise<'OK'>;
+  /** The shards of the cluster. Since Redis 7.0.0. */
+  clusterShards(): Promise<any>;
+  /** Which node has which slots. Since Redis 3.0.0. */
+  clusterSlots(): Promise<SlotRange<S>[]>;
   /** What the server knows of every command. Since Redis 2.8.13. */
   command(): Promise<CommandRecord[]>;
   /** How many commands there are. Since Redis 2.8.13. */
@@ -925,6 +981,12 @@ export interface Commands<S = string> {
     start: RedisArgument,
     options?: { COUNT?: RedisNumber },
   ): Promise<Entry<S>[]>;
+  /** Sets a stream's last id. Since Redis 5.0.0. */
+  xSetId(
+    key: RedisArgument,
+    lastId: RedisArgument,
+    options?: { ENTRIESADDED?: RedisNumber; MAXDELETEDID?: RedisArgument },
+  ): Promise<'OK'>;
   /** Removes old entries; how many there were. Since Redis 5.0.0. */
   xTrim(
     key: RedisArgument,
@@ -1135,6 +1197,32 @@ export interface Commands<S = string> {
   CLIENT_TRACKINGINFO: Commands<S>['clientTrackingInfo'];
   CLIENT_UNBLOCK: Commands<S>['clientUnblock'];
   CLIENT_UNPAUSE: Commands<S>['clientUnpause'];
+  CLUSTER_ADDSLOTS: Commands<S>['clusterAddSlots'];
+  CLUSTER_ADDSLOTSRANGE: Commands<S>['clusterAddSlotsRange'];
+  CLUSTER_BUMPEPOCH: Commands<S>['clusterBumpEpoch'];
+  'CLUSTER_COUNT-FAILURE-REPORTS': Commands<S>['clusterCountFailureReports'];
+  CLUSTER_COUNTKEYSINSLOT: Commands<S>['clusterCountKeysInSlot'];
+  CLUSTER_DELSLOTS: Commands<S>['clusterDelSlots'];
+  CLUSTER_DELSLOTSRANGE: Commands<S>['clusterDelSlotsRange'];
+  CLUSTER_FAILOVER: Commands<S>['clusterFailover'];
+  CLUSTER_FLUSHSLOTS: Commands<S>['clusterFlushSlots'];
+  CLUSTER_FORGET: Commands<S>['clusterForget'];
+  CLUSTER_GETKEYSINSLOT: Commands<S>['clusterGetKeysInSlot'];
+  CLUSTER_INFO: Commands<S>['clusterInfo'];
+  CLUSTER_KEYSLOT: Commands<S>['clusterKeySlot'];
+  CLUSTER_LINKS: Commands<S>['clusterLinks'];
+  CLUSTER_MEET: Commands<S>['clusterMeet'];
+  CLUSTER_MYID: Commands<S>['clusterMyId'];
+  CLUSTER_MYSHARDID: Commands<S>['clusterMyShardId'];
+  CLUSTER_NODES: Commands<S>['clusterNodes'];
+  CLUSTER_REPLICAS: Commands<S>['clusterReplicas'];
+  CLUSTER_REPLICATE: Commands<S>['clusterReplicate'];
+  CLUSTER_RESET: Commands<S>['clusterReset'];
+  CLUSTER_SAVECONFIG: Commands<S>['clusterSaveConfig'];
+  'CLUSTER_SET-CONFIG-EPOCH': Commands<S>['clusterSetConfigEpoch'];
+  CLUSTER_SETSLOT: Commands<S>['clusterSetSlot'];
+  CLUSTER_SHARDS: Commands<S>['clusterShards'];
+  CLUSTER_SLOTS: Commands<S>['clusterSlots'];
   COMMAND: Commands<S>['command'];
   COMMAND_COUNT: Commands<S>['commandCount'];
   COMMAND_GETKEYS: Commands<S>['commandGetKeys'];
@@ -1368,6 +1456,7 @@ export interface Commands<S = string> {
   XREAD: Commands<S>['xRead'];
   XREADGROUP: Commands<S>['xReadGroup'];
   XREVRANGE: Commands<S>['xRevRange'];
+  XSETID: Commands<S>['xSetId'];
   XTRIM: Commands<S>['xTrim'];
   ZADD: Commands<S>['zAdd'];
   ZADD_INCR: Commands<S>['zAddIncr'];
@@ -1466,6 +1555,36 @@ export interface MultiCommands {
   clientTrackingInfo(): this;
   clientUnblock(clientId: RedisNumber, mode?: 'TIMEOUT' | 'ERROR'): this;
   clientUnpause(): this;
+  clusterAddSlots(slots: RedisNumber | readonly RedisNumber[]): this;
+  clusterAddSlotsRange(ranges: SlotSpan | readonly SlotSpan[]): this;
+  clusterBumpEpoch(): this;
+  clusterCountFailureReports(nodeId: RedisArgument): this;
+  clusterCountKeysInSlot(slot: RedisNumber): this;
+  clusterDelSlots(slots: RedisNumber | readonly RedisNumber[]): this;
+  clusterDelSlotsRange(ranges: SlotSpan | readonly SlotSpan[]): this;
+  clusterFailover(options?: { mode?: 'FORCE' | 'TAKEOVER' }): this;
+  clusterFlushSlots(): this;
+  clusterForget(nodeId: RedisArgument): this;
+  clusterGetKeysInSlot(slot: RedisNumber, count: RedisNumber): this;
+  clusterInfo(): this;
+  clusterKeySlot(key: RedisArgument): this;
+  clusterLinks(): this;
+  clusterMeet(host: RedisArgument, port: RedisNumber): this;
+  clusterMyId(): this;
+  clusterMyShardId(): this;
+  clusterNodes(): this;
+  clusterReplicas(nodeId: RedisArgument): this;
+  clusterReplicate(nodeId: RedisArgument): this;
+  clusterReset(options?: { mode?: 'HARD' | 'SOFT' }): this;
+  clusterSaveConfig(): this;
+  clusterSetConfigEpoch(configEpoch: RedisNumber): this;
+  clusterSetSlot(
+    slot: RedisNumber,
+    state: 'IMPORTING' | 'MIGRATING' | 'NODE' | 'STABLE',
+    nodeId?: RedisArgument,
+  ): this;
+  clusterShards(): this;
+  clusterSlots(): this;
   command(): this;
   commandCount(): this;
   commandGetKeys(args: RedisArgument | readonly RedisArgument[]): this;
@@ -2016,6 +2135,11 @@ export interface MultiCommands {
     start: RedisArgument,
     options?: { COUNT?: RedisNumber },
   ): this;
+  xSetId(
+    key: RedisArgument,
+    lastId: RedisArgument,
+    options?: { ENTRIESADDED?: RedisNumber; MAXDELETEDID?: RedisArgument },
+  ): this;
   xTrim(
     key: RedisArgument,
     strategy: 'MAXLEN' | 'MINID',
@@ -2173,6 +2297,32 @@ export interface MultiCommands {
   CLIENT_TRACKINGINFO: this['clientTrackingInfo'];
   CLIENT_UNBLOCK: this['clientUnblock'];
   CLIENT_UNPAUSE: this['clientUnpause'];
+  CLUSTER_ADDSLOTS: this['clusterAddSlots'];
+  CLUSTER_ADDSLOTSRANGE: this['clusterAddSlotsRange'];
+  CLUSTER_BUMPEPOCH: this['clusterBumpEpoch'];
+  'CLUSTER_COUNT-FAILURE-REPORTS': this['clusterCountFailureReports'];
+  CLUSTER_COUNTKEYSINSLOT: this['clusterCountKeysInSlot'];
+  CLUSTER_DELSLOTS: this['clusterDelSlots'];
+  CLUSTER_DELSLOTSRANGE: this['clusterDelSlotsRange'];
+  CLUSTER_FAILOVER: this['clusterFailover'];
+  CLUSTER_FLUSHSLOTS: this['clusterFlushSlots'];
+  CLUSTER_FORGET: this['clusterForget'];
+  CLUSTER_GETKEYSINSLOT: this['clusterGetKeysInSlot'];
+  CLUSTER_INFO: this['clusterInfo'];
+  CLUSTER_KEYSLOT: this['clusterKeySlot'];
+  CLUSTER_LINKS: this['clusterLinks'];
+  CLUSTER_MEET: this['clusterMeet'];
+  CLUSTER_MYID: this['clusterMyId'];
+  CLUSTER_MYSHARDID: this['clusterMyShardId'];
+  CLUSTER_NODES: this['clusterNodes'];
+  CLUSTER_REPLICAS: this['clusterReplicas'];
+  CLUSTER_REPLICATE: this['clusterReplicate'];
+  CLUSTER_RESET: this['clusterReset'];
+  CLUSTER_SAVECONFIG: this['clusterSaveConfig'];
+  'CLUSTER_SET-CONFIG-EPOCH': this['clusterSetConfigEpoch'];
+  CLUSTER_SETSLOT: this['clusterSetSlot'];
+  CLUSTER_SHARDS: this['clusterShards'];
+  CLUSTER_SLOTS: this['clusterSlots'];
   COMMAND: this['command'];
   COMMAND_COUNT: this['commandCount'];
   COMMAND_GETKEYS: this['commandGetKeys'];
@@ -2406,6 +2556,7 @@ export interface MultiCommands {
   XREAD: this['xRead'];
   XREADGROUP: this['xReadGroup'];
   XREVRANGE: this['xRevRange'];
+  XSETID: this['xSetId'];
   XTRIM: this['xTrim'];
   ZADD: this['zAdd'];
   ZADD_INCR: this['zAddIncr'];

@@ -115,6 +115,64 @@ module.exports = [
     return a;
   }],
   ['clientUnpause CLIENT_UNPAUSE', () => ['CLIENT', 'UNPAUSE']],
+  ['clusterAddSlots CLUSTER_ADDSLOTS', (slots) => ['CLUSTER', 'ADDSLOTS', ...as.numbers(slots, 'slots')]],
+  ['clusterAddSlotsRange CLUSTER_ADDSLOTSRANGE', (ranges) => {
+    const a = ['CLUSTER', 'ADDSLOTSRANGE'];
+    shape.slotRanges(a, ranges, 'ranges');
+    return a;
+  }],
+  ['clusterBumpEpoch CLUSTER_BUMPEPOCH', () => ['CLUSTER', 'BUMPEPOCH']],
+  ['clusterCountFailureReports CLUSTER_COUNT-FAILURE-REPORTS', (nodeId) => [
+    'CLUSTER', 'COUNT-FAILURE-REPORTS', as.text(nodeId, 'nodeId'),
+  ]],
+  ['clusterCountKeysInSlot CLUSTER_COUNTKEYSINSLOT', (slot) => [
+    'CLUSTER', 'COUNTKEYSINSLOT', as.number(slot, 'slot'),
+  ]],
+  ['clusterDelSlots CLUSTER_DELSLOTS', (slots) => ['CLUSTER', 'DELSLOTS', ...as.numbers(slots, 'slots')]],
+  ['clusterDelSlotsRange CLUSTER_DELSLOTSRANGE', (ranges) => {
+    const a = ['CLUSTER', 'DELSLOTSRANGE'];
+    shape.slotRanges(a, ranges, 'ranges');
+    return a;
+  }],
+  ['clusterFailover CLUSTER_FAILOVER', (options) => {
+    options = as.object(options, 'options');
+    const a = ['CLUSTER', 'FAILOVER'];
+    if (options.mode != null) a.push(as.word(options.mode, 'options.mode'));
+    return a;
+  }],
+  ['clusterFlushSlots CLUSTER_FLUSHSLOTS', () => ['CLUSTER', 'FLUSHSLOTS']],
+  ['clusterForget CLUSTER_FORGET', (nodeId) => ['CLUSTER', 'FORGET', as.text(nodeId, 'nodeId')]],
+  ['clusterGetKeysInSlot CLUSTER_GETKEYSINSLOT', (slot, count) => [
+    'CLUSTER', 'GETKEYSINSLOT', as.number(slot, 'slot'), as.number(count, 'count'),
+  ]],
+  ['clusterInfo CLUSTER_INFO', () => ['CLUSTER', 'INFO']],
+  ['clusterKeySlot CLUSTER_KEYSLOT', (key) => ['CLUSTER', 'KEYSLOT', as.text(key, 'key')]],
+  ['clusterLinks CLUSTER_LINKS', () => ['CLUSTER', 'LINKS'], reply.records],
+  ['clusterMeet CLUSTER_MEET', (host, port) => [
+    'CLUSTER', 'MEET', as.text(host, 'host'), as.number(port, 'port'),
+  ]],
+  ['clusterMyId CLUSTER_MYID', () => ['CLUSTER', 'MYID']],
+  ['clusterMyShardId CLUSTER_MYSHARDID', () => ['CLUSTER', 'MYSHARDID']],
+  ['clusterNodes CLUSTER_NODES', () => ['CLUSTER', 'NODES']],
+  ['clusterReplicas CLUSTER_REPLICAS', (nodeId) => ['CLUSTER', 'REPLICAS', as.text(nodeId, 'nodeId')]],
+  ['clusterReplicate CLUSTER_REPLICATE', (nodeId) => ['CLUSTER', 'REPLICATE', as.text(nodeId, 'nodeId')]],
+  ['clusterReset CLUSTER_RESET', (options) => {
+    options = as.object(options, 'options');
+    const a = ['CLUSTER', 'RESET'];
+    if (options.mode != null) a.push(as.word(options.mode, 'options.mode'));
+    return a;
+  }],
+  ['clusterSaveConfig CLUSTER_SAVECONFIG', () => ['CLUSTER', 'SAVECONFIG']],
+  ['clusterSetConfigEpoch CLUSTER_SET-CONFIG-EPOCH', (configEpoch) => [
+    'CLUSTER', 'SET-CONFIG-EPOCH', as.number(configEpoch, 'configEpoch'),
+  ]],
+  ['clusterSetSlot CLUSTER_SETSLOT', (slot, state, nodeId) => {
+    const a = ['CLUSTER', 'SETSLOT', as.number(slot, 'slot')];
+    shape.slotState(a, state, nodeId, 'state');
+    return a;
+  }],
+  ['clusterShards CLUSTER_SHARDS', () => ['CLUSTER', 'SHARDS']],
+  ['clusterSlots CLUSTER_SLOTS', () => ['CLUSTER', 'SLOTS'], reply.slots],
   ['command COMMAND', () => ['COMMAND'], reply.commands],
   ['commandCount COMMAND_COUNT', () => ['COMMAND', 'COUNT']],
   ['commandGetKeys COMMAND_GETKEYS', (args) => ['COMMAND', 'GETKEYS', ...as.texts(args, 'args')]],
@@ -1012,6 +1070,17 @@ module.exports = [
     if (options.COUNT != null) a.push('COUNT', as.number(options.COUNT, 'options.COUNT'));
     return a;
   }, reply.entries],
+  ['xSetId XSETID', (key, lastId, options) => {
+    options = as.object(options, 'options');
+    const a = ['XSETID', as.text(key, 'key'), as.text(lastId, 'lastId')];
+    if (options.ENTRIESADDED != null) {
+      a.push('ENTRIESADDED', as.number(options.ENTRIESADDED, 'options.ENTRIESADDED'));
+    }
+    if (options.MAXDELETEDID != null) {
+      a.push('MAXDELETEDID', as.text(options.MAXDELETEDID, 'options.MAXDELETEDID'));
+    }
+    return a;
+  }],
   ['xTrim XTRIM', (key, strategy, threshold, options) => {
     options = as.object(options, 'options');
     const a = ['XTRIM', as.text(key, 'key'), as.word(strategy, 'strategy')];
