@@ -16,6 +16,10 @@ pub struct Command {
     pub reply: &'static str,
     /// Whether it only holds subcommands.
     pub is_container: bool,
+    /// The first version that has it.
+    pub since: String,
+    /// The version since which something else does better.
+    pub deprecated_since: Option<String>,
 }
 
 /// A node of the grammar.
@@ -78,6 +82,8 @@ pub fn read(text: &str) -> Outcome<Vec<Command>> {
                 arguments: arguments(&facts["arguments"])?,
                 reply: reply(&facts["reply_schema"]),
                 is_container: is_container(name),
+                since: facts["since"].as_str().unwrap_or_default().to_owned(),
+                deprecated_since: facts["deprecated_since"].as_str().map(str::to_owned),
             })
         })
         .collect()

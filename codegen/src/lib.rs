@@ -5,6 +5,7 @@
 //! that know no language, and one writer per language turns those into text.
 
 pub mod facts;
+mod node;
 pub mod plan;
 mod python;
 pub mod surface;
@@ -32,10 +33,21 @@ pub fn generate(root: &Path) -> Outcome<Vec<File>> {
     let mut commands = facts::read(&text(root, "core/commands.json")?)?;
     commands.extend(facts::read(&text(root, "core/commands-later.json")?)?);
     commands.sort_by(|one, other| one.name.cmp(&other.name));
-    let surface = surface::read(&text(root, "codegen/surface/python.json")?)?;
-    let methods = plan::methods(&commands, &surface)?;
-    python::files(&methods, &surface)
+    let mut files = Vec::new();
+    for (name, write) in WRITERS {
+        let of_language = |error| format!("{name}: {error}");
+        let surface =
+            surface::read(&text(root, &format!("codegen/surface/{name}.json"))?).map_err(of_language)?;
+        let methods = plan::methods(&commands, &surface).map_err(of_language)?;
+        files.extend(write(&methods, &surface).map_err(of_language)?);
+    }
+    Ok(files)
 }
+
+type Writer = fn(&[plan::Method], &surface::Surface) -> Outcome<Vec<File>>;
+
+/// By the name of the surface.
+const WRITERS: [(&str, Writer); 2] = [("python", python::files), ("node", node::files)];
 
 /// Writes every generated file that differs.
 ///

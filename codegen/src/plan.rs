@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::facts::{Argument, Command, Kind};
-use crate::surface::{Entry, Form, Parameter, Surface, parameters};
+use crate::surface::{Entry, Form, Parameter, Surface, WHOLE, parameters};
 
 /// A method.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct Method {
     pub command: String,
     /// Of the command.
     pub group: String,
+    /// The first version that has the command.
+    pub since: String,
+    /// The version since which something else does better.
+    pub deprecated_since: Option<String>,
     /// In order.
     pub params: Vec<Param>,
     /// What goes out, in order.
@@ -33,6 +37,8 @@ pub struct Method {
     pub is_fast: bool,
     /// The signature, where the binding has the method in its own words.
     pub by_hand: Option<String>,
+    /// The parameters' types, where the surface has them; one text for each way to call.
+    pub signatures: Vec<String>,
     /// One sentence.
     pub doc: String,
 }
@@ -44,12 +50,29 @@ pub struct Param {
     pub name: String,
     /// How it takes values.
     pub form: Form,
-    /// In the language's words; `None` where a value must be given.
-    pub default: Option<String>,
+    /// `None` where a value must be given.
+    pub default: Option<Unset>,
     /// Whether nothing is sent where it is not given.
     pub is_optional: bool,
+    /// Whether it must be given though the grammar leaves it open.
+    pub is_required: bool,
+    /// Whether text may be given as a number.
+    pub takes_numbers: bool,
     /// What it stands for.
     pub value: Meaning,
+    /// The words of which it is one, where it is.
+    pub words: Vec<String>,
+}
+
+/// What a parameter is that is not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// Nothing.
+    Nothing,
+    /// A word that is not sent.
+    No,
+    /// This, in the language's words.
+    Literal(String),
 }
 
 /// What a value stands for.
@@ -87,6 +110,8 @@ pub enum Part {
     Values(usize, Option<String>),
     /// How many values a parameter has.
     Count(usize),
+    /// What a function of the binding makes of a parameter; see `Form::Shape`.
+    Shaped(usize),
     /// These, where the parameter is given.
     When(usize, Vec<Part>),
 }
@@ -108,7 +133,10 @@ pub fn methods(commands: &[Command], surface: &Surface) -> Outcome<Vec<Method>> 
         match (entries, reason) {
             (Some((_, entries)), None) => {
                 for entry in entries {
-                    methods.push(method(command, entry).map_err(|text| format!("{}: {text}", command.name))?);
+                    methods.push(
+                        method(command, entry, surface)
+                            .map_err(|text| format!("{}: {text}", command.name))?,
+                    );
                 }
             }
             (None, Some(_)) => {}
@@ -128,13 +156,15 @@ pub fn methods(commands: &[Command], surface: &Surface) -> Outcome<Vec<Method>> 
     }
 }
 
-fn method(command: &Command, entry: &Entry) -> Outcome<Method> {
+fn method(command: &Command, entry: &Entry, surface: &Surface) -> Outcome<Method> {
     let mut replies = entry.reply.as_deref().unwrap_or(command.reply).split("; ");
     let mut method = Method {
         name: entry.method.clone().unwrap_or_else(|| crate::facts::snake(&command.name).replace(' ', "_")),
         aliases: entry.aliases.clone(),
         command: command.name.clone(),
         group: command.group.clone(),
+        since: command.since.clone(),
+        deprecated_since: command.deprecated_since.clone(),
         params: Vec::new(),
         parts: Vec::new(),
         exclusive: Vec::new(),
@@ -147,20 +177,24 @@ fn method(command: &Command, entry: &Entry) -> Outcome<Method> {
             .ok_or("a further reply names its parameter")?,
         is_fast: entry.is_fast,
         by_hand: None,
+        signatures: entry.signatures.clone(),
         doc: entry.doc.clone(),
     };
     if entry.by_hand {
         method.by_hand = Some(entry.call.clone().ok_or("by hand, but without a signature")?);
         return Ok(method);
     }
+    let options = entry.options.as_deref().unwrap_or_default();
     let wanted = match &entry.call {
-        Some(call) => parameters(call),
-        None => derived(&command.arguments)?,
+        Some(call) => parameters(call, options),
+        None => derived(&command.arguments, surface)?.into_iter().chain(parameters("", options)).collect(),
     };
-    let mut binder = Binder { wanted: &wanted, is_bound: vec![false; wanted.len()], method };
-    binder.params(&command.arguments)?;
+    let arguments = ordered(&command.arguments, &entry.last);
+    let is_bound = vec![false; wanted.len()];
+    let mut binder = Binder { wanted: &wanted, always: &entry.always, is_bound, method };
+    binder.params(&arguments)?;
     let mut parts = Vec::new();
-    for argument in &command.arguments {
+    for argument in &arguments {
         binder.argument(argument, &mut parts)?;
     }
     let Binder { is_bound, mut method, .. } = binder;
@@ -174,31 +208,63 @@ fn method(command: &Command, entry: &Entry) -> Outcome<Method> {
             names.iter().filter_map(|name| method.params.iter().position(|param| param.name == *name));
         method.exclusive.push(found.collect());
     }
-    method.parts = parts;
+    method.parts = given(parts, &method.params);
     Ok(method)
 }
 
 /// The parameters of a grammar without options.
-fn derived(arguments: &[Argument]) -> Outcome<Vec<Parameter>> {
+fn derived(arguments: &[Argument], surface: &Surface) -> Outcome<Vec<Parameter>> {
     arguments
         .iter()
         .filter(|argument| argument.name != "numkeys")
         .map(|argument| {
-            let name = if argument.name == "key" { "name" } else { argument.name.as_str() };
+            let name = if argument.name == "key" { &surface.key } else { &argument.name };
             let form = match (argument.kind, argument.is_multiple) {
                 (Kind::Block, true) => Form::Mapping,
                 (Kind::Block, false) => return Err(format!("`{name}` needs a `call`")),
-                (_, true) => Form::Rest,
+                (_, true) => surface.several.clone(),
                 (_, false) => Form::One,
             };
-            let reference = argument.name.clone();
-            Ok(Parameter { name: name.to_owned(), reference, form, default: None })
+            Ok(Parameter {
+                name: name.clone(),
+                reference: argument.name.clone(),
+                also: Vec::new(),
+                form,
+                default: None,
+                is_required: false,
+                takes_numbers: false,
+            })
         })
         .collect()
 }
 
+/// The grammar, with what the surface wants last at its end.
+fn ordered(arguments: &[Argument], last: &[String]) -> Vec<Argument> {
+    let place = |argument: &Argument| last.iter().position(|name| is(argument, name)).map_or(0, |at| at + 1);
+    let mut arguments = arguments.to_vec();
+    arguments.sort_by_key(place);
+    arguments
+}
+
+/// What depends on parameters that must be given does not depend on anything.
+fn given(parts: Vec<Part>, params: &[Param]) -> Vec<Part> {
+    let resolve = |part| match part {
+        Part::When(index, inner) if params[index].is_required => given(inner, params),
+        Part::When(index, inner) => vec![Part::When(index, given(inner, params))],
+        other => vec![other],
+    };
+    parts.into_iter().flat_map(resolve).collect()
+}
+
+/// Whether a surface means this argument.
+fn is(argument: &Argument, reference: &str) -> bool {
+    let token = argument.token.as_deref().map(crate::facts::snake);
+    argument.name == reference || token.as_deref() == Some(reference)
+}
+
 struct Binder<'a> {
     wanted: &'a [Parameter],
+    always: &'a [String],
     is_bound: Vec<bool>,
     method: Method,
 }
@@ -216,7 +282,6 @@ impl Binder<'_> {
     }
 
     fn find_itself(&self, argument: &Argument) -> Option<usize> {
-        let token = argument.token.as_deref().map(crate::facts::snake);
         self.wanted.iter().position(|parameter| {
             let reference = if parameter.reference == "name" && argument.kind == Kind::Key {
                 "key"
@@ -226,21 +291,35 @@ impl Binder<'_> {
             match parameter.form {
                 Form::Cast => false,
                 Form::Mapping => argument.kind == Kind::Block && argument.is_multiple,
-                _ => argument.name == reference || token.as_deref() == Some(reference),
+                Form::Shape(_) => is(argument, reference),
+                // Its members may be parameters.
+                _ if argument.kind == Kind::Block => false,
+                _ => is(argument, reference),
             }
         })
+    }
+
+    /// Whether another argument's parameter stands for this one, too.
+    fn is_taken(&self, argument: &Argument) -> bool {
+        self.wanted.iter().any(|parameter| parameter.also.iter().any(|name| is(argument, name)))
+    }
+
+    fn is_always(&self, argument: &Argument) -> bool {
+        argument.kind == Kind::Flag && self.always.iter().any(|name| is(argument, name))
     }
 
     /// Fills `Method::params`, with the defaults that the grammar implies.
     fn params(&mut self, arguments: &[Argument]) -> Outcome<()> {
         for wanted in self.wanted {
-            let default = wanted.default.clone();
             self.method.params.push(Param {
                 name: wanted.name.clone(),
                 form: wanted.form.clone(),
-                default,
+                default: wanted.default.clone().map(Unset::Literal),
                 is_optional: false,
+                is_required: wanted.is_required,
+                takes_numbers: wanted.takes_numbers,
                 value: Meaning::default(),
+                words: Vec::new(),
             });
         }
         let mut todo: Vec<(&Argument, bool)> =
@@ -251,12 +330,13 @@ impl Binder<'_> {
                 self.is_bound[index] = true;
                 let param = &mut self.method.params[index];
                 param.value = meaning(argument);
+                param.words = words(argument);
                 param.is_optional |= may_be_missing;
-                if argument.kind == Kind::Flag {
+                if argument.kind == Kind::Flag && param.form == Form::One {
                     param.form = Form::Flag;
                 }
                 if param.default.is_none() && may_be_missing && param.form != Form::Rest {
-                    param.default = Some(if param.form == Form::Flag { "False" } else { "None" }.to_owned());
+                    param.default = Some(if param.form == Form::Flag { Unset::No } else { Unset::Nothing });
                 }
                 continue;
             }
@@ -271,6 +351,13 @@ impl Binder<'_> {
     fn argument(&mut self, argument: &Argument, parts: &mut Vec<Part>) -> Outcome<()> {
         if let Some(index) = self.find(argument) {
             parts.push(self.bound(argument, index));
+            return Ok(());
+        }
+        if self.is_always(argument) {
+            parts.extend(argument.token.clone().map(Part::Word));
+            return Ok(());
+        }
+        if self.is_taken(argument) {
             return Ok(());
         }
         match argument.kind {
@@ -294,6 +381,9 @@ impl Binder<'_> {
         let word = argument.token.clone();
         let value = match param.form {
             Form::Flag => return Part::When(index, vec![Part::Word(word.unwrap_or_default())]),
+            // Its words, too, are the function's; and it looks into the options itself.
+            Form::Shape(_) if !param.is_optional || param.name == WHOLE => return Part::Shaped(index),
+            Form::Shape(_) => return Part::When(index, vec![Part::Shaped(index)]),
             Form::One | Form::Cast => Part::Value(index),
             _ => Part::Values(index, word.clone().filter(|_| argument.is_token_multiple)),
         };
@@ -312,6 +402,8 @@ impl Binder<'_> {
             let before = parts.len();
             if child.kind == Kind::Block {
                 self.optional_block(child, parts)?;
+            } else if self.is_always(child) {
+                parts.extend(child.token.clone().map(Part::Word));
             } else {
                 parts.extend(self.find(child).map(|index| self.bound(child, index)));
             }
@@ -359,7 +451,7 @@ impl Binder<'_> {
             }
         }
         parts.push(Part::When(first, inner));
-        let open = |&index: &usize| self.method.params[index].default.as_deref() == Some("None");
+        let open = |&index: &usize| self.method.params[index].default == Some(Unset::Nothing);
         let open: Vec<usize> = params.into_iter().filter(open).collect();
         if open.len() > 1 {
             self.method.together.push(open);
@@ -368,10 +460,13 @@ impl Binder<'_> {
     }
 }
 
-/// Whether a default means that nothing is sent.
-#[must_use]
-pub fn is_empty(default: &str) -> bool {
-    matches!(default, "None" | "False" | "0" | "[]")
+/// The words of a choice that has nothing else.
+fn words(argument: &Argument) -> Vec<String> {
+    let is_word = |child: &Argument| child.kind == Kind::Flag;
+    if argument.kind != Kind::Choice || !argument.children.iter().all(is_word) {
+        return Vec::new();
+    }
+    argument.children.iter().filter_map(|child| child.token.clone()).collect()
 }
 
 fn meaning(argument: &Argument) -> Meaning {

@@ -1,8 +1,8 @@
 //! The code of a method.
 
-use super::{Forms, layout};
+use super::{Forms, default, layout};
 use crate::Outcome;
-use crate::plan::{Meaning, Method, Param, Part, is_empty};
+use crate::plan::{Meaning, Method, Param, Part};
 use crate::surface::Form;
 
 /// One method, with an empty line in front.
@@ -50,10 +50,10 @@ fn signature(method: &Method) -> Vec<String> {
     let mut items = vec!["self".to_owned()];
     for param in &method.params {
         let name = &param.name;
-        match (&param.form, &param.default) {
+        match (&param.form, default(param)) {
             (Form::Rest, _) => items.push(format!("*{name}: Any")),
             (form, default) => {
-                let kind = match (form, default.as_deref()) {
+                let kind = match (form, default) {
                     (Form::Flag, Some("None")) => "bool | None",
                     (Form::Flag, _) => "bool",
                     _ => "Any",
@@ -78,7 +78,7 @@ fn fast_way(method: &Method, forms: &Forms<'_>) -> Outcome<String> {
     }
     let (mut flags, mut values) = (Vec::new(), Vec::new());
     for param in &method.params {
-        match param.default.as_deref() {
+        match default(param) {
             Some("False") => flags.push(param.name.as_str()),
             Some("None") => values.push(param.name.as_str()),
             _ => {}
@@ -153,7 +153,8 @@ fn item(method: &Method, part: &Part) -> Vec<String> {
         Part::Value(index) => vec![value(&method.params[*index])],
         Part::Count(index) => vec![format!("len({})", method.params[*index].name)],
         Part::Values(index, word) => values(&method.params[*index], word.as_deref()),
-        Part::When(..) => Vec::new(),
+        // The surface of Python has no shapes.
+        Part::When(..) | Part::Shaped(_) => Vec::new(),
     }
 }
 
@@ -206,9 +207,14 @@ fn append(space: &str, items: &[String]) -> String {
     }
 }
 
+/// Whether a default means that nothing is sent.
+fn is_empty(default: &str) -> bool {
+    matches!(default, "None" | "False" | "0" | "[]")
+}
+
 /// Whether the parameter is given.
 fn condition(param: &Param) -> String {
-    match param.default.as_deref() {
+    match default(param) {
         _ if param.form == Form::Flag => param.name.clone(),
         Some(default) if is_empty(default) && default != "None" => param.name.clone(),
         _ => format!("{} is not None", param.name),

@@ -4,7 +4,7 @@ mod body;
 mod layout;
 mod stub;
 
-use crate::plan::Method;
+use crate::plan::{Method, Param, Unset};
 use crate::surface::{ReplyForm, Surface};
 use crate::{File, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +66,15 @@ fn names(group: &str) -> (String, String) {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     let stem = if group == "generic" { "key" } else { group };
     (module, stem.split('_').map(capital).collect::<String>() + "Commands")
+}
+
+/// In Python's words.
+fn default(param: &Param) -> Option<&str> {
+    param.default.as_ref().map(|default| match default {
+        Unset::Nothing => "None",
+        Unset::No => "False",
+        Unset::Literal(text) => text,
+    })
 }
 
 /// What kinds of replies become.

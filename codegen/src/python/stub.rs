@@ -1,6 +1,6 @@
 //! The types: the same methods thrice, as they return values, awaitables, or the pipeline itself.
 
-use super::{Forms, NOTE, layout};
+use super::{Forms, NOTE, default, layout};
 use crate::Outcome;
 use crate::plan::{Meaning, Method, Param};
 use crate::surface::Form;
@@ -167,7 +167,7 @@ fn signature(method: &Method, flag: Option<(&str, bool)>) -> Vec<String> {
 fn flag_text(param: &Param, is_given: bool) -> String {
     let name = &param.name;
     match (&param.form, is_given) {
-        (Form::Flag, false) if param.default.as_deref() == Some("None") => {
+        (Form::Flag, false) if default(param) == Some("None") => {
             format!("{name}: Literal[False] | None = None")
         }
         (Form::Flag, true) => format!("{name}: Literal[True]"),
@@ -188,8 +188,9 @@ fn param_text(param: &Param) -> String {
         Form::ListAndRest(_) => format!("{one} | Iterable[{one}]"),
         Form::Mapping => "Mapping[Any, ValueT]".to_owned(),
         Form::Cast => "Callable[[float], Any]".to_owned(),
+        Form::Shape(_) => "Any".to_owned(),
     };
-    match param.default.as_deref() {
+    match default(param) {
         None => format!("{name}: {of_type}"),
         Some("None") => format!("{name}: {of_type} | None = None"),
         Some("float") => format!("{name}: {of_type} = ..."),
