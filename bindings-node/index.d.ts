@@ -1,5 +1,6 @@
 /// <reference types="node" />
 import type { EventEmitter } from 'node:events';
+import type { Commands, Iterators, MultiCommands } from './lib/commands.js';
 
 /** Text or bytes of a command. */
 export type CommandArgument = string | Uint8Array;
@@ -185,7 +186,7 @@ export interface ClientEvents {
 }
 
 /** Commands that are sent together. */
-export interface Multi {
+export interface Multi extends MultiCommands {
   /** One more command, as its name and arguments. */
   addCommand(args: readonly CommandArgument[]): this;
   /** Forgets the commands; nothing of them was sent. */
@@ -203,7 +204,7 @@ export interface Multi {
  * alive: a short string keeps 4 KiB at most beside itself, a Buffer at most as much again as it is long, or Node's
  * pool of 8 KiB.
  */
-export declare class Client extends EventEmitter {
+export declare class Client<S = string> extends EventEmitter {
   constructor(options?: ClientOptions);
   /** From `connect()` on until it is closed. */
   readonly isOpen: boolean;
@@ -226,10 +227,10 @@ export declare class Client extends EventEmitter {
   /** Commands to be sent together. */
   multi(): Multi;
   /** Another client with the same options, and a connection of its own. */
-  duplicate(overrides?: ClientOptions): Client;
+  duplicate(overrides?: ClientOptions): Client<S>;
   /** The same client and connection, with other options for the commands that are sent through it. */
   withCommandOptions(options: CommandOptions): this;
-  withTypeMapping(typeMapping: TypeMapping): this;
+  withTypeMapping<M extends TypeMapping>(typeMapping: M): Client<M extends { 36: BufferConstructor } ? Buffer : S>;
   withAbortSignal(signal: AbortSignal): this;
   /** The process waits for the connection (as it does by default). */
   ref(): this;
@@ -240,6 +241,9 @@ export declare class Client extends EventEmitter {
   once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
 }
+
+/** Every command, as a method; `S` is what strings of replies become. */
+export interface Client<S = string> extends Commands<S>, Iterators<S> {}
 
 /** A client that connects when told to. Throws a `ConfigurationError` where the options cannot work. */
 export declare function createClient(options?: ClientOptions): Client;

@@ -4,6 +4,7 @@
 const { EventEmitter } = require('node:events');
 const { inspect } = require('node:util');
 const { closed, invalid } = require('./errors');
+const { attach, attachIterators } = require('./commands');
 const { Multi } = require('./multi');
 const { parse, parseCommandOptions } = require('./options');
 const { Session } = require('./session');
@@ -118,6 +119,9 @@ for (const name of SUBSCRIPTIONS) {
   };
   Client.prototype[name] = Client.prototype[name.toUpperCase()] = subscription;
 }
+
+attach(Client.prototype, (client, args, transform) => client._call(args, transform));
+attachIterators(Client.prototype);
 
 function hide(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });

@@ -1,6 +1,7 @@
 'use strict';
 // Commands that are sent together: as a transaction (`exec`), or one after the other (`execAsPipeline`).
 
+const { attach } = require('./commands');
 const { closed } = require('./errors');
 
 class Multi {
@@ -50,5 +51,7 @@ class Multi {
     return this.#session.traced(run, () => ({ command: mode, batchSize: commands.length }));
   }
 }
+
+attach(Multi.prototype, (multi, args, transform) => multi.addCommand(args, transform), (error) => { throw error; });
 
 module.exports = { Multi };

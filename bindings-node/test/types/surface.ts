@@ -19,13 +19,17 @@ export async function main(): Promise<void> {
   const unknown: unknown = await client.sendCommand(['GET', Buffer.from('greeting')], { signal });
   void unknown;
   const replies = await client.multi().addCommand(['INCR', 'hits']).addCommand(['EXPIRE', 'hits', '60']).exec();
-  const buffers: Client = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.MAP]: Map });
+  const buffers: Client<Buffer> = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.MAP]: Map });
   void [replies, buffers, client.duplicate({ database: 1 }), client.isOpen && client.isReady];
   client.on('auth', ({ kind, expiresAt }) => console.log(kind satisfies string, expiresAt?.getTime()));
   client.once('error', (error) => console.error(error.code, error.outcome, error.hint));
   client.on('notice', ({ severity, text }) => console.log(severity, text));
   const { oid, reauthCount } = client.authStatus();
   console.log(oid?.length, reauthCount.toFixed());
+  const value: string | null = await client.get('k');
+  const raw: Buffer | null = await buffers.get('k');
+  const both = await client.multi().get('k').incr('n').exec();
+  void [value, raw, both];
   await client.close();
 }
 
