@@ -121,6 +121,10 @@ $(WORK)/demo-c: $(C_PREFIX)/.installed demo/program.c ffi-c/examples/app_service
 	cc -std=c99 -O2 -Wall -Wextra -Werror -Iffi-c/examples -o $@ demo/program.c -Wl,-rpath,$(C_PREFIX)/lib \
 		$$(PKG_CONFIG_PATH=$(C_PREFIX)/lib/pkgconfig pkg-config --cflags --libs respass)
 
+# Every program of the C library's tests, every conversation, and 100,000 clients' lives.
+valgrind: prepare emulator
+	RESPASS_VALGRIND_CYCLES=100000 cargo test -p respass-ffi --test memory -- --include-ignored
+
 emulator: prepare
 	cargo build --quiet -p respass-emulator
 

@@ -6,6 +6,8 @@ missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need redis-server redis-server
 need cc gcc
+need c++ g++
+need readelf binutils
 need openssl openssl
 need pkg-config pkg-config
 need cmake cmake
