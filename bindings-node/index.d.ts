@@ -83,7 +83,7 @@ export interface SocketOptions {
   port?: number;
   /** TLS. Implied by a credential, a certificate authority or a `rediss://` URL. The server is always verified. */
   tls?: boolean;
-  /** Certificate authorities instead of the built-in ones. */
+  /** Certificate authorities instead of the built-in ones and those of NODE_EXTRA_CA_CERTS. */
   ca?: Pem | readonly Pem[];
   /** A client certificate's chain. */
   cert?: Pem;

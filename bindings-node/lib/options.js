@@ -1,6 +1,7 @@
 'use strict';
 // The options of a client: names as in node-redis, checked, and brought into the core's form.
 
+const { readFileSync } = require('node:fs');
 const { misconfigured } = require('./errors');
 const { TARGETS } = require('./resp_types');
 
@@ -112,9 +113,19 @@ function tlsOf({ ca, cert, key, servername }) {
     throw misconfigured('a client certificate needs both socket.cert and socket.key');
   }
   return {
-    ca: pem(ca, 'socket.ca'), cert: pem(cert, 'socket.cert'), key: pem(key, 'socket.key'),
+    ca: pem(ca, 'socket.ca'), extraCa: ca === undefined ? extraAuthorities() : undefined, cert: pem(cert, 'socket.cert'), key: pem(key, 'socket.key'),
     servername: text(servername, 'socket.servername'),
   };
+}
+
+/** Those that Node itself trusts beside its own. */
+function extraAuthorities() {
+  const file = process.env.NODE_EXTRA_CA_CERTS;
+  try {
+    return file ? readFileSync(file) : undefined;
+  } catch (error) {
+    throw misconfigured(`NODE_EXTRA_CA_CERTS names a file that cannot be read: ${error.message}`);
+  }
 }
 
 function pem(value, name) {

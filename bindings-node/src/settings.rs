@@ -40,6 +40,8 @@ pub struct Settings {
 pub struct TlsSettings {
     /// Certificate authorities in PEM, instead of the built-in ones.
     pub ca: Option<Uint8Array>,
+    /// Certificate authorities in PEM, beside the built-in ones.
+    pub extra_ca: Option<Uint8Array>,
     /// Certificate chain and private key in PEM.
     pub cert: Option<Uint8Array>,
     /// See `cert`.
@@ -76,7 +78,7 @@ impl TlsSettings {
     fn into_config(self) -> TlsConfig {
         TlsConfig {
             builtin_roots: self.ca.is_none(),
-            ca_pem: self.ca.iter().map(|pem| pem.to_vec()).collect(),
+            ca_pem: self.ca.iter().chain(&self.extra_ca).map(|pem| pem.to_vec()).collect(),
             client_pem: self
                 .cert
                 .zip(self.key)

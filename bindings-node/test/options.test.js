@@ -49,6 +49,14 @@ test('options that cannot work are named, with what to do', () => {
   }
 });
 
+test('authorities that the environment names and that cannot be read are named', (t) => {
+  t.after(() => delete process.env.NODE_EXTRA_CA_CERTS);
+  process.env.NODE_EXTRA_CA_CERTS = '/nowhere/ca.pem';
+  assert.throws(() => createClient({ url: 'rediss://localhost' }),
+    (error) => error instanceof ConfigurationError && /NODE_EXTRA_CA_CERTS .*ENOENT/.test(error.message));
+  createClient({ url: 'redis://localhost' });
+});
+
 test('a URL is split, and its parts give way to options', async (t) => {
   const { client: admin, port } = await startClient(t);
   await admin.sendCommand(['ACL', 'SETUSER', 'us@er', 'on', '>p@ss:w%rd', '~*', '&*', '+@all']);

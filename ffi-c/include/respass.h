@@ -613,7 +613,8 @@ void respass_config_free(struct respass_config *config);
 // Why the latest call on this configuration failed: borrowed until the next non-const call on it.
 respass_result respass_config_error_text(const struct respass_config *config, struct respass_slice *text);
 
-// TLS, with the public certificate authorities that are built in, verified by the host's name.
+// TLS, with the public certificate authorities that are built in, verified by the host's name. `respass_open` trusts
+// those in the file that the environment variable SSL_CERT_FILE names instead, where it is set.
 respass_result respass_config_set_tls(struct respass_config *config);
 
 // TLS, trusting these certificate authorities (PEM) and no others. Repeated calls add up.

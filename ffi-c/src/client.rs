@@ -55,7 +55,7 @@ pub extern "C" fn respass_open(
                 let text = "tokens need a credential: respass_config_set_credential";
                 return Err(Failure::new(ErrorCode::InvalidConfig as ResultCode, text));
             }
-            let mut driver = Driver::new(config.core.clone(), config.tokens.as_ref())?;
+            let mut driver = Driver::new(config.with_authorities()?, config.tokens.as_ref())?;
             let ping = driver.run(|core, now| core.submit(Command::new(&[b"PING"]), now));
             match ping {
                 // A user who may not PING is logged in all the same.

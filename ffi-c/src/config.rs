@@ -26,6 +26,23 @@ pub(crate) struct State {
     pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
+impl State {
+    /// The core's configuration, with the authorities that the environment names where no others were given.
+    pub(crate) fn with_authorities(&self) -> Result<respass_core::Config, Failure> {
+        let mut config = self.core.clone();
+        let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+        if let (Some(tls), Some(file)) = (config.tls.as_mut().filter(|tls| tls.builtin_roots), named) {
+            let pem = std::fs::read(&file).map_err(|error| {
+                let text = format!("SSL_CERT_FILE: {}: {error}", file.to_string_lossy());
+                Failure::new(ErrorCode::InvalidConfig as ResultCode, text)
+            })?;
+            tls.builtin_roots = false;
+            tls.ca_pem.push(pem);
+        }
+        Ok(config)
+    }
+}
+
 /// A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
 /// `respass_core_new`.
 #[unsafe(no_mangle)]
@@ -80,7 +97,8 @@ pub extern "C" fn respass_config_error_text(
     }))
 }
 
-/// TLS, with the public certificate authorities that are built in, verified by the host's name.
+/// TLS, with the public certificate authorities that are built in, verified by the host's name. `respass_open` trusts
+/// those in the file that the environment variable SSL_CERT_FILE names instead, where it is set.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_config_set_tls(config: *mut Config) -> ResultCode {
     enter!(mut config => {

@@ -422,10 +422,13 @@ impl Client {
     }
 
     fn end_if_finished(&mut self) {
+        if !self.is_finishing || self.is_closed {
+            return;
+        }
         let node = &self.node;
         let has_waiters =
             !node.queue.is_empty() || node.connection.as_ref().is_some_and(Connection::has_waiters);
-        if self.is_finishing && !self.is_closed && !has_waiters {
+        if !has_waiters {
             self.end();
         }
     }

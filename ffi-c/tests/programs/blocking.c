@@ -326,6 +326,12 @@ static void read_urls(void) {
     respass_config_free(config);
     CHECK(respass_config_from_url(bad, strlen(bad), &config, &error) == RESPASS_ERROR_CODE_INVALID_CONFIG);
     CHECK(strstr(error.message, "scheme"));
+    OK(respass_config_from_url("rediss://localhost", 18, &config, &error));
+    setenv("SSL_CERT_FILE", "/nowhere/ca.pem", 1);
+    CHECK(respass_open(config, &client, &error) == RESPASS_ERROR_CODE_INVALID_CONFIG);
+    CHECK(strstr(error.message, "SSL_CERT_FILE: /nowhere/ca.pem"));
+    unsetenv("SSL_CERT_FILE");
+    respass_config_free(config);
 }
 
 static void stay_away(const respass_config *config) {
