@@ -113,7 +113,9 @@ function tlsOf({ ca, cert, key, servername }) {
     throw misconfigured('a client certificate needs both socket.cert and socket.key');
   }
   return {
-    ca: pem(ca, 'socket.ca'), extraCa: ca === undefined ? extraAuthorities() : undefined, cert: pem(cert, 'socket.cert'), key: pem(key, 'socket.key'),
+    ca: pem(ca, 'socket.ca'),
+    extraCa: ca === undefined ? extraAuthorities() : undefined,
+    cert: pem(cert, 'socket.cert'), key: pem(key, 'socket.key'),
     servername: text(servername, 'socket.servername'),
   };
 }

@@ -40,7 +40,7 @@ impl Redis {
         if matches!(config.credential, Credential::Token { .. }) {
             return Err(Error::invalid_config("tokens come from a credential: use connect_with_tokens"));
         }
-        Redis::start(config, None, connector)?.proven().await
+        Redis::proven(Redis::start(config, None, connector)?).await
     }
 
     /// The same with tokens, which are renewed before they end, whether the client is used or not.
@@ -53,25 +53,33 @@ impl Redis {
         if !matches!(config.credential, Credential::Token { .. }) {
             config.credential = Credential::Token { username: None };
         }
-        Redis::start(config, Some(tokens), connector)?.proven().await
+        Redis::proven(Redis::start(config, Some(tokens), connector)?).await
     }
 
-    fn start<C: Connector>(config: Config, tokens: Option<&Tokens>, connector: C) -> Result<Redis, Error> {
+    /// A client, and the command whose answer shows that it is logged in.
+    fn start<C: Connector>(
+        config: Config,
+        tokens: Option<&Tokens>,
+        connector: C,
+    ) -> Result<(Redis, CommandFuture), Error> {
         let name = format!("{}:{}", config.host, config.port);
-        let mut client = Client::new(config, clock::seed(), clock::now())?;
-        client.connect(clock::now());
+        let client = Client::new(config, clock::seed(), clock::now())?;
         let shared = Arc::new(Shared::new(client));
         let subscription = tokens.map(|tokens| tokens.subscribe(&shared));
+        let handle = Handle { shared: Arc::clone(&shared), tokens: tokens.cloned(), name };
+        let redis = Redis { handle: Arc::new(handle) };
+        // It must wait when the driver begins: a login that fails at once is its answer.
+        let proof = redis.command(&["PING"]);
         let connector = Arc::new(connector);
-        connector.spawn(Driver::new(Arc::clone(&shared), Arc::clone(&connector), subscription));
-        Ok(Redis { handle: Arc::new(Handle { shared, tokens: tokens.cloned(), name }) })
+        connector.spawn(Driver::new(shared, Arc::clone(&connector), subscription));
+        Ok((redis, proof))
     }
 
-    /// Itself, once the server has answered: a refusal of the command is an answer.
-    async fn proven(self) -> Result<Redis, Error> {
-        match self.command(&["PING"]).await {
+    /// The client, once the server has answered: a refusal of the command is an answer.
+    async fn proven((redis, proof): (Redis, CommandFuture)) -> Result<Redis, Error> {
+        match proof.await {
             Err(error) if error.outcome() != Some(Outcome::Refused) => Err(error),
-            _ => Ok(self),
+            _ => Ok(redis),
         }
     }
 
