@@ -152,7 +152,7 @@ async fn a_client_that_ends_leaves_its_question_to_another(executor: impl Execut
 
 /// Runs an example as its user would; `cargo test` has built it.
 fn run_example(name: &str) {
-    let Some(emulator) = Emulator::start(&["--token-ttl", "3"]) else { return };
+    let Some(emulator) = Emulator::start(&["--token-ttl", "6"]) else { return };
     let test = std::env::current_exe().expect("this test's own path");
     let folder =
         test.parent().and_then(|folder| folder.parent()).expect("the target folder").join("examples");
@@ -162,7 +162,7 @@ fn run_example(name: &str) {
         .env("REDIS_CA", emulator.text("ca_file"))
         .env("IDENTITY_ENDPOINT", emulator.text("identity_endpoint"))
         .env("IDENTITY_HEADER", emulator.text("identity_header"))
-        .env("SECONDS", "4")
+        .env("SECONDS", "8")
         .output()
         .expect("the example was built: cargo build -p respass-futures --examples");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
