@@ -31,6 +31,14 @@ test('replies of every kind become JavaScript values', async (t) => {
   assert.equal(await reply('DEBUG', 'PROTOCOL', 'true'), true);
 });
 
+test('a map whose keys are aggregates is an object with their text, and spares the other replies', async (t) => {
+  const { client } = await startClient(t);
+  const script = "redis.setresp(3); return {map={[{map={a=1}}]='x', [{1, {set={b=true}}}]='y'}}";
+  const commands = [['ECHO', 'before'], ['EVAL', script, '0'], ['ECHO', 'after']];
+  assert.deepEqual(await Promise.all(commands.map((args) => client.sendCommand(args))),
+    ['before', map({ '{"a":1}': 'x', '[1,["b"]]': 'y' }), 'after']);
+});
+
 test('a type mapping says what kinds of replies become', async (t) => {
   const { client } = await startClient(t);
   const mapped = client.withTypeMapping({
