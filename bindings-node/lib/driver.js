@@ -299,6 +299,7 @@ class Driver {
   #write(len) {
     const socket = this.#socket;
     while (len !== 0 && socket !== undefined) {
+      if (socket.destroyed) return this.#stop();
       socket.write(transmitted.subarray(0, Math.abs(len)));
       if (socket.writableLength > 0) return this.#block(socket);
       if (len > 0) return;
@@ -315,9 +316,15 @@ class Driver {
 
   #unblock(socket) {
     if (this.#socket !== socket) return;
+    if (socket.destroyed) return this.#stop();
     this.#isBlocked = false;
     this.#write(this.#core.transmit(this.#conn, transmitted, monotonic(), unix()));
     this.#obey();
+  }
+
+  /** The socket has ended, which is told only later: what was not written yet is for the next one. */
+  #stop() {
+    this.#isBlocked = true;
   }
 
   #finish() {
