@@ -108,6 +108,12 @@ test('every answer of a credential is understood, and clients share their creden
   assert.deepEqual(asked, ['https://redis.azure.com/.default', true]);
 });
 
+/** Throws wherever it is touched. */
+function trapped() {
+  const trap = () => { throw new Error('touched'); };
+  return new Proxy({}, { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap });
+}
+
 test('useless answers and failures of a credential become typed errors', async (t) => {
   const { socket, askToken } = await startCloud(t, 600);
   const secret = (await askToken()).token;
@@ -125,6 +131,10 @@ test('useless answers and failures of a credential become typed errors', async (
     [async () => { throw new Error(`refused ${secret}`); }, 401, /Error: refused \(token withheld\)/],
     [() => { throw new RangeError('at once'); }, 401, /RangeError: at once/],
     [() => Promise.reject(), 401, /undefined/],
+    [() => Promise.reject(Object.create(null)), 401, /a value that cannot be shown/],
+    [() => Promise.reject(Object.assign(new Error('x'), { message: { a: 1 } })), 401, /Error: \[object Object\]/],
+    [() => Promise.reject(Object.assign(new TypeError('x'), { message: undefined })), 401, /meanwhile: TypeError\. /],
+    [() => Promise.reject(trapped()), 401, /a value that cannot be shown/],
     [{ getToken: () => { throw Object.assign(new Error('no'), { statusCode: 401 }); } }, 401, /Error: no/],
     [{ getToken: async () => null }, 401, /returned null/],
     [new Proxy(async () => ({ get token() { throw new Error('a trap'); } }), {}), 401, /a trap/],
