@@ -48,9 +48,11 @@ class Client extends EventEmitter {
 
   sendCommand(args, options) {
     if (!Array.isArray(args)) return Promise.reject(notAnArray());
-    if (options === undefined) return this._call(args, undefined);
+    // It is sent at the end of the turn, and the array is the caller's.
+    const command = args.slice();
+    if (options === undefined) return this._call(command, undefined);
     try {
-      return this._send(args, undefined, { ...this._options, ...parseCommandOptions(options) });
+      return this._send(command, undefined, { ...this._options, ...parseCommandOptions(options) });
     } catch (error) {
       return Promise.reject(error);
     }

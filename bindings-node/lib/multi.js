@@ -2,7 +2,7 @@
 // Commands that are sent together: as a transaction (`exec`), or one after the other (`execAsPipeline`).
 
 const { attach } = require('./commands');
-const { closed } = require('./errors');
+const { closed, invalid } = require('./errors');
 
 class Multi {
   #client;
@@ -19,7 +19,9 @@ class Multi {
 
   /** One more command: its name and arguments; `transform(reply, client)` makes the result of its reply. */
   addCommand(args, transform) {
-    this.#commands.push(args);
+    if (!Array.isArray(args)) throw invalid('addCommand takes an array: addCommand(["GET", "key"])');
+    // The array is the caller's.
+    this.#commands.push(args.slice());
     this.#transforms.push(transform);
     return this;
   }

@@ -207,6 +207,39 @@ test('an aborted signal ends the wait for one command', async (t) => {
   unused.abort();
 });
 
+test('a signal and a type mapping do not take each other away', async (t) => {
+  const { client } = await startClient(t);
+  const { signal } = new AbortController();
+  const typeMapping = { [RESP_TYPES.BLOB_STRING]: Buffer };
+  const mapped = client.withTypeMapping(typeMapping);
+  const bytes = Buffer.from([255, 0, 254]);
+  await mapped.sendCommand(['SET', 'k', bytes]);
+  for (const both of [mapped.withAbortSignal(signal), client.withAbortSignal(signal).withTypeMapping(typeMapping)]) {
+    assert.deepEqual(await both.sendCommand(['GET', 'k']), bytes);
+  }
+  assert.deepEqual(await mapped.sendCommand(['GET', 'k'], { signal }), bytes);
+  const given = client.withAbortSignal(AbortSignal.abort()).withTypeMapping(typeMapping);
+  await assert.rejects(given.sendCommand(['GET', 'k']), AbortError);
+});
+
+test('arrays that their caller changes afterwards are sent as they were', async (t) => {
+  const { client } = await startClient(t);
+  const spared = [];
+  for (const change of [(args) => args.push('EX', '10'), (args) => { args[2] = null; }, (args) => { args.length = 0; }]) {
+    for (const value of ['text', Buffer.from('text')]) {
+      const args = ['SET', 'k', value];
+      const queued = ['SET', 'q', value];
+      spared.push(client.sendCommand(['ECHO', 'before']), client.sendCommand(args));
+      const multi = client.multi().addCommand(queued);
+      change(queued);
+      spared.push(multi.execAsPipeline().then(([reply]) => reply), client.sendCommand(['ECHO', 'after']));
+      change(args);
+      assert.deepEqual(await Promise.all(spared.splice(0)), ['before', 'OK', 'OK', 'after']);
+    }
+  }
+  assert.deepEqual(await client.sendCommand(['MGET', 'k', 'q']), ['text', 'text']);
+});
+
 test('a client lives from connect to close, and may be connected again', async (t) => {
   const { host, port } = await startServer(t);
   const client = createClient({ socket: { host, port } });
