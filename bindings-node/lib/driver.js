@@ -56,6 +56,8 @@ class Driver {
 
   /** Connects without waiting for a command. */
   connect() {
+    // What waits already is told where the first attempt fails.
+    this.#submitTurn();
     this.#core.connect(monotonic(), unix());
     this.#obey();
   }

@@ -171,6 +171,36 @@ test('a credential that never answers: commands end in time, and so does the que
   assert.equal(signal.aborted, true);
 });
 
+test('a credential that can never work ends connect at once, from asynchronous code as well', async (t) => {
+  const { socket } = await startCloud(t, 600);
+  await sleep(1);
+  const client = createClient({ socket, credential: async () => null, commandTimeout: 8000 });
+  client.on('error', () => {});
+  const began = Date.now();
+  await assert.rejects(client.connect(), TokenError);
+  assert(Date.now() - began < 4000, `after ${Date.now() - began} ms`);
+});
+
+test('a question that a client gave up is no failure for the next one', async (t) => {
+  const { socket, askToken } = await startCloud(t, 600);
+  let asked = 0;
+  const credential = ({ abortSignal }) => asked++ > 0 ? askToken() : new Promise((_, reject) => {
+    abortSignal.addEventListener('abort', () => setTimeout(reject, 50, abortSignal.reason));
+  });
+  const first = createClient({ socket, credential });
+  const given = assert.rejects(first.connect());
+  await until(() => asked === 1);
+  first.destroy();
+  const second = createClient({ socket, credential, tokenTimeout: 8000 });
+  t.after(() => second.isOpen && second.destroy());
+  const failures = [];
+  second.on('auth', ({ kind, error }) => kind === 'failed' && failures.push(error));
+  await second.connect();
+  await given;
+  await sleep(100);
+  assert.deepEqual([failures, asked, second.isReady], [[], 2, true]);
+});
+
 test('a refused login names the cause', async (t) => {
   const { socket, askToken } = await startCloud(t, 600);
   const client = createClient({ socket, credential: () => askToken(), username: OTHER });
