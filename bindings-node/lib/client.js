@@ -16,6 +16,8 @@ class Client extends EventEmitter {
   constructor(options) {
     super();
     const parsed = parse(options);
+    // Views inherit from the client, which alone has listeners.
+    hide(this, '_root', this);
     hide(this, '_options', parsed.commandOptions);
     // What is in a closure cannot be inspected.
     hide(this, '_duplicate', (overrides) => new Client({ ...options, ...overrides }));
@@ -120,6 +122,15 @@ for (const name of SUBSCRIPTIONS) {
     return this._call([name.toUpperCase(), ...[channels].flat()], undefined);
   };
   Client.prototype[name] = Client.prototype[name.toUpperCase()] = subscription;
+}
+
+for (const name of Object.keys(EventEmitter.prototype)) {
+  const method = EventEmitter.prototype[name];
+  if (typeof method !== 'function') continue;
+  hide(Client.prototype, name, function (...args) {
+    const result = method.apply(this._root, args);
+    return result === this._root ? this : result;
+  });
 }
 
 attach(Client.prototype, (client, args, transform) => client._call(args, transform));

@@ -3,10 +3,10 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { test } = require('node:test');
 const {
-  AbortError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError, MultiErrorReply, RESP_TYPES,
-  UnsupportedCommandError, WrongTypeError, createClient,
+  AbortError, AuthenticationError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError,
+  MultiErrorReply, RESP_TYPES, UnsupportedCommandError, WrongTypeError, createClient,
 } = require('..');
-const { connect, startClient, startServer, until } = require('./rig');
+const { connect, next, startClient, startServer, until } = require('./rig');
 
 const map = (entries) => Object.assign(Object.create(null), entries);
 
@@ -220,6 +220,37 @@ test('a signal and a type mapping do not take each other away', async (t) => {
   assert.deepEqual(await mapped.sendCommand(['GET', 'k'], { signal }), bytes);
   const given = client.withAbortSignal(AbortSignal.abort()).withTypeMapping(typeMapping);
   await assert.rejects(given.sendCommand(['GET', 'k']), AbortError);
+});
+
+test('listeners of a view are those of its client', async (t) => {
+  const { client } = await startClient(t);
+  const view = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const calls = [];
+  const listener = () => calls.push('view');
+  assert.equal(view.on('end', listener), view);
+  client.once('other', () => {});
+  view.once('other', () => calls.push('once'));
+  client.emit('other');
+  view.emit('other');
+  client.removeAllListeners('other');
+  assert.deepEqual([client.listenerCount('end'), client.eventNames(), view.eventNames()], [1, ['end'], ['end']]);
+  const end = once(view, 'end');
+  await client.close();
+  await end;
+  assert.deepEqual(calls, ['once', 'view']);
+  client.off('end', listener);
+  assert.equal(view.listenerCount('end'), 0);
+});
+
+test('a refused password is one error, and no event of a token', async (t) => {
+  const { host, port } = await startServer(t);
+  const client = createClient({ socket: { host, port }, username: 'nobody', password: 'wrong' });
+  const events = [];
+  for (const name of ['error', 'auth']) client.on(name, (event) => events.push([name, event.name]));
+  const ended = next(client, 'end');
+  await assert.rejects(client.connect(), AuthenticationError);
+  await ended;
+  assert.deepEqual(events, [['error', 'AuthenticationError']]);
 });
 
 test('arrays that their caller changes afterwards are sent as they were', async (t) => {
