@@ -61,7 +61,7 @@ class Client extends EventEmitter {
   }
 
   multi() {
-    return new Multi(this, this._session, this._options?.typeMapping);
+    return new Multi(this, this._session, this._options);
   }
 
   duplicate(overrides) {

@@ -1,6 +1,6 @@
 'use strict';
 const assert = require('node:assert/strict');
-const { once } = require('node:events');
+const { getEventListeners, once } = require('node:events');
 const { test } = require('node:test');
 const {
   AbortError, AuthenticationError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError,
@@ -205,6 +205,41 @@ test('an aborted signal ends the wait for one command', async (t) => {
   const unused = new AbortController();
   assert.equal(await client.sendCommand(['GET', 'k'], { abortSignal: unused.signal }), null);
   unused.abort();
+});
+
+test('a signal ends batches as well', async (t) => {
+  const { client, host, port } = await startClient(t);
+  const other = await connect(t, { socket: { host, port } });
+  for (const method of ['exec', 'execAsPipeline']) {
+    const controller = new AbortController();
+    const batch = client.withAbortSignal(controller.signal).multi()
+      .addCommand(['SET', 'k', method]).addCommand(['DEBUG', 'SLEEP', '0.3']).addCommand(['PING']);
+    const running = batch[method]();
+    setTimeout(() => controller.abort(new Error('enough')), 30);
+    await assert.rejects(running, (error) => {
+      assert(error instanceof AbortError, error.message);
+      assert.deepEqual([error.outcome, error.cause.message], ['indeterminate', 'enough']);
+      return true;
+    });
+    assert.equal(await other.sendCommand(['GET', 'k']), method);
+    assert.equal(await client.sendCommand(['ECHO', 'mine']), 'mine');
+    const late = client.withAbortSignal(controller.signal).multi().addCommand(['SET', 'k', 'late']);
+    await assert.rejects(late[method](), { name: 'AbortError', outcome: 'not_sent' });
+    const early = new AbortController();
+    const unsent = client.withAbortSignal(early.signal).multi().addCommand(['SET', 'k', 'early']).execAsPipeline();
+    early.abort();
+    await assert.rejects(unsent, { name: 'AbortError' });
+  }
+});
+
+test('many commands with one signal put one listener on it', async (t) => {
+  const { client } = await startClient(t);
+  const { signal } = new AbortController();
+  const view = client.withAbortSignal(signal);
+  const running = Array.from({ length: 50 }, () => view.sendCommand(['PING']));
+  assert.equal(getEventListeners(signal, 'abort').length, 1);
+  await Promise.all(running);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
 test('a signal and a type mapping do not take each other away', async (t) => {
