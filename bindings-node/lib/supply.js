@@ -72,7 +72,8 @@ class Supply {
 
   #obey() {
     const source = this.#source;
-    for (;;) {
+    // Until nobody waits for its answers any more.
+    while (source === this.#source) {
       switch (source.poll()) {
         case NEWS.NONE:
           if (this.#drivers.size > 0) this.#alarm.set(source.wakeup());
