@@ -78,8 +78,8 @@ unsafe extern "C" fn drop_block(env: sys::napi_env, _text: *mut c_void, hint: *m
     account(env, -(block.len() as i64));
 }
 
-/// The collector hears of no more than what exceeds this: it would come for every other large reply else, and take as
-/// long as the reply itself.
+/// The collector hears only of what exceeds this: else it would come for every few large replies, and take longer
+/// than it takes to read them.
 const UNTOLD: i64 = 32 << 20;
 
 thread_local! {
