@@ -21,7 +21,11 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Emulator, Server, run_emulator
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "bindings-node" / "README.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
 
 #: What no test can have: these stand for the emulator's own.
 CLIENT_ID = "11111111-1111-1111-1111-111111111111"

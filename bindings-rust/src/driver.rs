@@ -171,6 +171,8 @@ impl<C: Connector> Future for Driver<C> {
                 };
             }
         }
+        // A socket that always has more to read must not keep the time from passing.
+        this.poll_alarm(context);
         context.waker().wake_by_ref();
         Poll::Pending
     }
