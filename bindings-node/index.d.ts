@@ -101,7 +101,10 @@ export interface SocketOptions {
 export interface CommandOptions {
   /** What kinds of replies become. */
   typeMapping?: TypeMapping;
-  /** Gives up on the command, transaction or pipeline when aborted: it rejects with an `AbortError`; `outcome` says whether it was sent. */
+  /**
+   * Gives up on the command, transaction or pipeline when aborted: it rejects with an `AbortError`; `outcome` says
+   * whether it was sent.
+   */
   signal?: AbortSignal;
   /** The same. */
   abortSignal?: AbortSignal;

@@ -81,7 +81,8 @@ function orElse(fallback, look) {
 
 function describe(error) {
   const parts = error instanceof Error ? [error.name, error.message ?? ''] : [String(error)];
-  return parts.map((part) => tidied(String(part))).filter(Boolean).join(': ') || 'the credential failed without a reason';
+  const text = parts.map((part) => tidied(String(part))).filter(Boolean).join(': ');
+  return text || 'the credential failed without a reason';
 }
 
 function tidied(text) {

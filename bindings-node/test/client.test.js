@@ -291,7 +291,8 @@ test('a refused password is one error, and no event of a token', async (t) => {
 test('arrays that their caller changes afterwards are sent as they were', async (t) => {
   const { client } = await startClient(t);
   const spared = [];
-  for (const change of [(args) => args.push('EX', '10'), (args) => { args[2] = null; }, (args) => { args.length = 0; }]) {
+  const changes = [(args) => args.push('EX', '10'), (args) => { args[2] = null; }, (args) => { args.length = 0; }];
+  for (const change of changes) {
     for (const value of ['text', Buffer.from('text')]) {
       const args = ['SET', 'k', value];
       const queued = ['SET', 'q', value];
