@@ -21,6 +21,8 @@ pub(crate) struct Clock {
     now: Now,
     /// When the wall clock was looked at.
     looked_at: Instant,
+    /// What the clock that is cheaper to read said last.
+    tick: Instant,
 }
 
 /// A jump of the wall clock is seen so much later at most.
@@ -29,23 +31,29 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 impl Clock {
     pub(crate) fn new() -> Clock {
         let now = now();
-        Clock { now, looked_at: now.monotonic }
+        Clock { now, looked_at: now.monotonic, tick: Instant::default() }
     }
 
     pub(crate) fn now(&mut self) -> Now {
-        self.at(ClockId::Monotonic)
+        self.at(read(ClockId::Monotonic))
     }
 
     /// Some milliseconds late at most, and cheaper: good enough to begin a command's time limit.
     pub(crate) fn about_now(&mut self) -> Now {
         #[cfg(target_os = "linux")]
-        return self.at(ClockId::MonotonicCoarse);
+        {
+            let tick = read(ClockId::MonotonicCoarse);
+            if tick != self.tick {
+                self.at(tick);
+                self.tick = tick;
+            }
+            self.now
+        }
         #[cfg(not(target_os = "linux"))]
         self.now()
     }
 
-    fn at(&mut self, clock: ClockId) -> Now {
-        let monotonic = Instant::from_micros(micros(clock_gettime(clock)));
+    fn at(&mut self, monotonic: Instant) -> Now {
         if monotonic.since(self.looked_at) >= LOOK_AFTER {
             *self = Clock::new();
         } else {
@@ -54,6 +62,10 @@ impl Clock {
         }
         self.now
     }
+}
+
+fn read(clock: ClockId) -> Instant {
+    Instant::from_micros(micros(clock_gettime(clock)))
 }
 
 fn micros(time: Timespec) -> u64 {

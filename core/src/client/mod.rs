@@ -99,8 +99,12 @@ impl Client {
             Credential::Token { username } => username.clone(),
             Credential::None | Credential::Password { .. } => None,
         };
+        let tls = tls.map_err(|error| ConfigError { text: error.to_string() })?;
+        if let Some(tls) = &tls {
+            tls.set_time(now);
+        }
         Ok(Client {
-            tls: tls.map_err(|error| ConfigError { text: error.to_string() })?,
+            tls,
             rng: Rng::new(seed),
             clock: ClockWatch::new(now),
             node: Node::new(config.timeouts, now.monotonic),
@@ -443,6 +447,9 @@ impl Client {
     }
 
     fn observe(&mut self, now: Now) -> Instant {
+        if self.clock.has_seen(now) {
+            return now.monotonic;
+        }
         let (now, jump) = self.clock.observe(now);
         if let Some(tls) = &self.tls {
             tls.set_time(now);

@@ -402,7 +402,7 @@ impl Connection {
             }
             Sealed::Whole(command) => {
                 let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
-                self.in_flight.push_command(&command, kind);
+                self.in_flight.push_command(command, kind);
             }
         });
         self.is_mid_command = queue.is_mid_command();
