@@ -284,6 +284,11 @@ impl Connection {
         }
     }
 
+    /// Memory for the next large reply.
+    pub(crate) fn donate(&mut self, block: Vec<u8>) {
+        self.decoder.donate(block);
+    }
+
     /// As `handle_received`, for bytes that were appended to the buffer lent.
     pub(crate) fn handle_filled(
         &mut self,
