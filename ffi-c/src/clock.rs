@@ -22,7 +22,8 @@ pub(crate) struct Clock {
     /// When the wall clock was looked at.
     looked_at: Instant,
     /// What the clock that is cheaper to read said last.
-    tick: Instant,
+    #[cfg(target_os = "linux")]
+    tick: Timespec,
 }
 
 /// A jump of the wall clock is seen so much later at most.
@@ -31,18 +32,23 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 impl Clock {
     pub(crate) fn new() -> Clock {
         let now = now();
-        Clock { now, looked_at: now.monotonic, tick: Instant::default() }
+        Clock {
+            now,
+            looked_at: now.monotonic,
+            #[cfg(target_os = "linux")]
+            tick: Timespec::default(),
+        }
     }
 
     pub(crate) fn now(&mut self) -> Now {
-        self.at(read(ClockId::Monotonic))
+        self.at(clock_gettime(ClockId::Monotonic))
     }
 
     /// Some milliseconds late at most, and cheaper: good enough to begin a command's time limit.
     pub(crate) fn about_now(&mut self) -> Now {
         #[cfg(target_os = "linux")]
         {
-            let tick = read(ClockId::MonotonicCoarse);
+            let tick = clock_gettime(ClockId::MonotonicCoarse);
             if tick != self.tick {
                 self.at(tick);
                 self.tick = tick;
@@ -53,7 +59,8 @@ impl Clock {
         self.now()
     }
 
-    fn at(&mut self, monotonic: Instant) -> Now {
+    fn at(&mut self, monotonic: Timespec) -> Now {
+        let monotonic = Instant::from_micros(micros(monotonic));
         if monotonic.since(self.looked_at) >= LOOK_AFTER {
             *self = Clock::new();
         } else {
@@ -62,10 +69,6 @@ impl Clock {
         }
         self.now
     }
-}
-
-fn read(clock: ClockId) -> Instant {
-    Instant::from_micros(micros(clock_gettime(clock)))
 }
 
 fn micros(time: Timespec) -> u64 {
