@@ -32,10 +32,10 @@ const WINDOW_LEN_KEPT = 4 << 20;
 const SEGMENT_LEN = 4096;
 
 /**
- * A segment that is so long lies outside of JavaScript's heap: there the collector does not copy it, which is most of
- * what large aggregates cost.
+ * Segments of so long a block lie outside of JavaScript's heap: there the collector does not copy them, which is most
+ * of what large aggregates cost. Those of shorter ones are garbage before it comes, and cheapest inside.
  */
-const SEGMENT_LEN_OUTSIDE = 2048;
+const BLOCK_LEN_OUTSIDE = 1 << 20;
 
 /** A Buffer that is so much of a reply's block is a view of it; a smaller one is a copy, and keeps none of it. */
 const VIEW_SHARE_MIN = 0.5;
@@ -210,14 +210,16 @@ class Replies {
       if (len * 2 > SEGMENT_LEN) return this.#block.latin1Slice(this.#blockAt + offset, this.#blockAt + to);
       this.#segmentFrom = offset;
       this.#segmentTo = Math.min(offset + SEGMENT_LEN, this.#blockLen);
-      this.#segment = segment(this.#block, this.#blockAt + offset, this.#blockAt + this.#segmentTo);
+      const from = this.#blockAt + offset;
+      const end = this.#blockAt + this.#segmentTo;
+      this.#segment = this.#blockLen < BLOCK_LEN_OUTSIDE
+        ? this.#block.latin1Slice(from, end) : outside(this.#block, from, end);
     }
     return this.#segment.substring(offset - this.#segmentFrom, to - this.#segmentFrom);
   }
 }
 
-function segment(block, from, to) {
-  if (to - from < SEGMENT_LEN_OUTSIDE) return block.latin1Slice(from, to);
+function outside(block, from, to) {
   const text = segmentOf(block, from, to);
   // A Buffer where Node cannot do that.
   return typeof text === 'string' ? text : text.latin1Slice();

@@ -2,6 +2,7 @@
 
 use napi::bindgen_prelude::{Buffer, ToNapiValue};
 use napi::sys;
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
@@ -77,8 +78,24 @@ unsafe extern "C" fn drop_block(env: sys::napi_env, _text: *mut c_void, hint: *m
     account(env, -(block.len() as i64));
 }
 
+/// The collector hears only of what exceeds this: else it would come for every few large replies, and take longer
+/// than it takes to read them.
+const UNTOLD: i64 = 32 << 20;
+
+thread_local! {
+    /// How much there is outside of this thread's heap.
+    static OUTSIDE: Cell<i64> = const { Cell::new(0) };
+}
+
 /// Tells the collector of memory that it does not see, so that it comes in time.
 fn account(env: sys::napi_env, change: i64) {
+    let before = OUTSIDE.get();
+    let after = before + change;
+    OUTSIDE.set(after);
+    let change = (after - UNTOLD).max(0) - (before - UNTOLD).max(0);
+    if change == 0 {
+        return;
+    }
     // A string may outlive its environment.
     if env.is_null() {
         return;
