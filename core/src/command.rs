@@ -162,10 +162,14 @@ pub(crate) fn refusal<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Opti
     }
 }
 
+const SHORTEST_NAME: usize = 4;
 const LONGEST_NAME: usize = 12;
 
-/// The name in capitals; `None` where it is too long to be one of the refused names.
+/// The name in capitals; `None` where it is too short or too long to be one of the refused names.
 fn uppercase<'a>(name: &[u8], upper: &'a mut [u8; LONGEST_NAME]) -> Option<&'a [u8]> {
+    if name.len() < SHORTEST_NAME {
+        return None;
+    }
     let upper = upper.get_mut(..name.len())?;
     upper.copy_from_slice(name);
     upper.make_ascii_uppercase();

@@ -108,6 +108,11 @@ impl ClockWatch {
         self.latest.unix
     }
 
+    /// Whether this is the moment of the last call.
+    pub(crate) fn has_seen(&self, now: Now) -> bool {
+        self.latest == now
+    }
+
     /// The time to go by, and how far the wall clock jumped ahead since the last call, if it did.
     pub(crate) fn observe(&mut self, now: Now) -> (Now, Option<Duration>) {
         let monotonic = now.monotonic.max(self.latest.monotonic);

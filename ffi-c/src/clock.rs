@@ -21,6 +21,9 @@ pub(crate) struct Clock {
     now: Now,
     /// When the wall clock was looked at.
     looked_at: Instant,
+    /// What the clock that is cheaper to read said last.
+    #[cfg(target_os = "linux")]
+    tick: Timespec,
 }
 
 /// A jump of the wall clock is seen so much later at most.
@@ -29,23 +32,35 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 impl Clock {
     pub(crate) fn new() -> Clock {
         let now = now();
-        Clock { now, looked_at: now.monotonic }
+        Clock {
+            now,
+            looked_at: now.monotonic,
+            #[cfg(target_os = "linux")]
+            tick: Timespec::default(),
+        }
     }
 
     pub(crate) fn now(&mut self) -> Now {
-        self.at(ClockId::Monotonic)
+        self.at(clock_gettime(ClockId::Monotonic))
     }
 
     /// Some milliseconds late at most, and cheaper: good enough to begin a command's time limit.
     pub(crate) fn about_now(&mut self) -> Now {
         #[cfg(target_os = "linux")]
-        return self.at(ClockId::MonotonicCoarse);
+        {
+            let tick = clock_gettime(ClockId::MonotonicCoarse);
+            if tick != self.tick {
+                self.at(tick);
+                self.tick = tick;
+            }
+            self.now
+        }
         #[cfg(not(target_os = "linux"))]
         self.now()
     }
 
-    fn at(&mut self, clock: ClockId) -> Now {
-        let monotonic = Instant::from_micros(micros(clock_gettime(clock)));
+    fn at(&mut self, monotonic: Timespec) -> Now {
+        let monotonic = Instant::from_micros(micros(monotonic));
         if monotonic.since(self.looked_at) >= LOOK_AFTER {
             *self = Clock::new();
         } else {

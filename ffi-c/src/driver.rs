@@ -20,10 +20,10 @@ use std::time::Duration;
 
 /// One read, at least.
 const READ_LEN: usize = 64 << 10;
-/// Appended commands begin to leave when there is about so much of them, the next ones at twice as much and so on: the
-/// server works while the rest is given, and few writes are made.
-const WRITE_LEN_MIN: usize = 2 << 10;
-const WRITE_LEN_MAX: usize = 64 << 10;
+/// Appended commands begin to leave when there is about so much of them: the server works while the rest is given. A
+/// write costs as much as some hundred commands do, so it is not less, and the next ones wait for more.
+const FIRST_WRITE_LEN: usize = 12 << 10;
+const NEXT_WRITE_LEN: usize = 64 << 10;
 /// What an argument takes beside its bytes.
 const ARGUMENT_OVERHEAD: usize = 8;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
@@ -179,7 +179,7 @@ impl Driver {
             answers: Answers::default(),
             due: VecDeque::new(),
             appended_len: 0,
-            write_len: WRITE_LEN_MIN,
+            write_len: FIRST_WRITE_LEN,
             notices: VecDeque::new(),
         })
     }
@@ -212,7 +212,7 @@ impl Driver {
         submit: impl FnOnce(&mut Client, Now) -> Result<(CommandId, usize), SubmitError>,
     ) -> Result<(), Failure> {
         let now = if self.due.is_empty() {
-            self.write_len = WRITE_LEN_MIN;
+            self.write_len = FIRST_WRITE_LEN;
             self.now = self.clock.now();
             self.catch_up();
             self.now
@@ -226,7 +226,7 @@ impl Driver {
         }
         self.appended_len += len + ARGUMENT_OVERHEAD * arguments;
         if self.appended_len >= self.write_len {
-            self.write_len = (2 * self.write_len).min(WRITE_LEN_MAX);
+            self.write_len = NEXT_WRITE_LEN;
             self.now = self.clock.now();
             self.obey();
         }
@@ -483,7 +483,13 @@ impl Driver {
                 return;
             }
             match link.socket.write(bytes) {
-                Progress::Bytes(len) => self.core.handle_transmitted(link.conn, len, self.now),
+                Progress::Bytes(len) => {
+                    self.core.handle_transmitted(link.conn, len, self.now);
+                    if !self.core.has_transmit() {
+                        link.is_full = false;
+                        return;
+                    }
+                }
                 // Where it is broken, the next read tells, after what came before.
                 Progress::Nothing | Progress::Closed | Progress::Broken(_) => {
                     link.is_full = true;

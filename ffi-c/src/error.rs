@@ -87,6 +87,7 @@ pub(crate) fn of_reply(reply: &Reply<'_>) -> Failure {
 }
 
 /// The result code, with the reason where somebody wants it.
+#[inline]
 pub(crate) fn told(error: Option<&mut MaybeUninit<ErrorReport>>, result: Result<(), Failure>) -> ResultCode {
     if let (Err(failure), Some(place)) = (&result, error) {
         place.write(ErrorReport::of(failure));

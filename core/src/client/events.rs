@@ -10,6 +10,9 @@ use crate::auth::{Diagnosis, LoginRefusal};
 impl Client {
     /// Drains the connection's events.
     pub(super) fn act_on_events(&mut self, now: Instant) {
+        if self.events.is_empty() {
+            return;
+        }
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.act_on_event(event, now);
@@ -97,7 +100,9 @@ impl Client {
                 self.node.retry_at = now;
             }
         }
-        self.open_connection(now);
+        if self.node.connection.is_none() {
+            self.open_connection(now);
+        }
         self.signal_transmit();
         self.node.update_clock(self.is_token_awaited(), now);
     }

@@ -99,8 +99,12 @@ impl Client {
             Credential::Token { username } => username.clone(),
             Credential::None | Credential::Password { .. } => None,
         };
+        let tls = tls.map_err(|error| ConfigError { text: error.to_string() })?;
+        if let Some(tls) = &tls {
+            tls.set_time(now);
+        }
         Ok(Client {
-            tls: tls.map_err(|error| ConfigError { text: error.to_string() })?,
+            tls,
             rng: Rng::new(seed),
             clock: ClockWatch::new(now),
             node: Node::new(config.timeouts, now.monotonic),
@@ -391,8 +395,14 @@ impl Client {
         self.node.connection.as_ref().is_none_or(Connection::is_idle)
     }
 
-    /// Takes back a batch that was read, for the memory in it.
+    /// Takes back a batch that was read, for the memory in it. That of a large reply is kept for another like it, but
+    /// not for long.
     pub fn recycle(&mut self, mut batch: ReplyBatch) {
+        if batch.bytes.capacity() > SPARE_LEN_MAX
+            && let Some(connection) = &mut self.node.connection
+        {
+            return connection.donate(batch.bytes);
+        }
         if batch.bytes.capacity() <= SPARE_LEN_MAX && batch.nodes.capacity() <= SPARE_NODES_MAX {
             batch.answers.clear();
             self.spare = batch;
@@ -443,6 +453,9 @@ impl Client {
     }
 
     fn observe(&mut self, now: Now) -> Instant {
+        if self.clock.has_seen(now) {
+            return now.monotonic;
+        }
         let (now, jump) = self.clock.observe(now);
         if let Some(tls) = &self.tls {
             tls.set_time(now);
@@ -475,7 +488,7 @@ impl Client {
     }
 }
 
-/// A larger spare is given back to the allocator.
+/// A larger spare does for a large reply only.
 const SPARE_LEN_MAX: usize = 4 << 20;
 const SPARE_NODES_MAX: usize = 1 << 18;
 

@@ -15,7 +15,10 @@ impl Client {
         let deadline = self.deadline(command.timeout, monotonic);
         let id = self.next_id();
         self.node.queue.push(id, deadline, arguments());
-        self.settle(monotonic);
+        // Behind others that the driver has not fetched, one more changes nothing.
+        if !self.is_transmit_signalled {
+            self.settle(monotonic);
+        }
         Ok(id)
     }
 

@@ -284,6 +284,11 @@ impl Connection {
         }
     }
 
+    /// Memory for the next large reply.
+    pub(crate) fn donate(&mut self, block: Vec<u8>) {
+        self.decoder.donate(block);
+    }
+
     /// As `handle_received`, for bytes that were appended to the buffer lent.
     pub(crate) fn handle_filled(
         &mut self,
@@ -402,7 +407,7 @@ impl Connection {
             }
             Sealed::Whole(command) => {
                 let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
-                self.in_flight.push_command(&command, kind);
+                self.in_flight.push_command(command, kind);
             }
         });
         self.is_mid_command = queue.is_mid_command();

@@ -48,11 +48,11 @@ pub(crate) enum Removed {
 
 /// What moved of a command.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Sealed {
+pub(crate) enum Sealed<'a> {
     /// Its first byte.
-    Begun(Queued),
+    Begun(&'a Queued),
     /// Its last byte.
-    Whole(Queued),
+    Whole(&'a Queued),
 }
 
 /// A FIFO of encoded commands over one block of bytes.
@@ -146,7 +146,7 @@ impl Queue {
     }
 
     /// Moves up to `room` bytes to `out`; `sealed` is told each command whose first or last byte moved.
-    pub(crate) fn seal(&mut self, mut room: usize, out: &mut Vec<u8>, mut sealed: impl FnMut(Sealed)) {
+    pub(crate) fn seal(&mut self, mut room: usize, out: &mut Vec<u8>, mut sealed: impl FnMut(Sealed<'_>)) {
         let mut run = self.head..self.head;
         while let Some(first) = self.entries.front() {
             if first.state == State::Dropped {
@@ -164,14 +164,14 @@ impl Queue {
             run.end += moved;
             room -= moved;
             if self.sealed_of_first == 0 {
-                sealed(Sealed::Begun(*first));
+                sealed(Sealed::Begun(first));
             }
             if moved < rest {
                 self.sealed_of_first += moved;
                 break;
             }
             self.sealed_of_first = 0;
-            sealed(Sealed::Whole(*first));
+            sealed(Sealed::Whole(first));
             self.entries.pop_front();
         }
         out.extend_from_slice(self.bytes.get(run.clone()).unwrap_or_default());

@@ -4,6 +4,7 @@ use super::{Breakage, Connection, Event, Phase, ReAuth, SlotKind};
 use crate::resp::encode_command;
 use crate::rng::Rng;
 use crate::time::Instant;
+use std::time::Duration;
 
 /// Why a timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,15 @@ pub enum WakeupReason {
     ReAuthenticate,
 }
 
+/// Memory for a large reply is kept for so long at least, and not much longer than a timer takes to fire.
+const BLOCK_KEPT: Duration = Duration::from_secs(1);
+
 impl Connection {
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
+        if now.since(self.received_at) >= BLOCK_KEPT {
+            self.decoder.forget_block();
+        }
         let breakage = match self.phase {
             Phase::Connecting if now >= self.phase_since + self.patience.connect => {
                 Some(Breakage::ConnectTimeout)

@@ -39,6 +39,8 @@ pub struct Decoder {
     declared: u64,
     /// What the buffer held when it was lent.
     lent_len: Option<usize>,
+    /// Memory of an earlier large reply; empty where there is none.
+    block: Vec<u8>,
 }
 
 /// A token that is only partly received.
@@ -101,6 +103,7 @@ impl Decoder {
             frame_start: 0,
             declared: 0,
             lent_len: None,
+            block: Vec::new(),
         }
     }
 
@@ -119,6 +122,8 @@ impl Decoder {
 
     /// Hands over the bytes and the tape of every complete frame, and goes on with the unfinished rest in `spare`.
     pub fn take(&mut self, mut spare: (Vec<u8>, Vec<Node>)) -> (Vec<u8>, Vec<Node>) {
+        // Whatever it was kept for did not come.
+        self.block = Vec::new();
         let (bytes, nodes) = &mut spare;
         bytes.clear();
         nodes.clear();

@@ -124,7 +124,10 @@ fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
         [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ref rest @ ..] => {
             Some((digit(a) * 10 + digit(b), rest))
         }
-        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => longer_number(bytes),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ref rest @ ..] => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), rest))
+        }
+        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => longer_number(bytes),
         _ => None,
     }
 }
