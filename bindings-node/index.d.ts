@@ -41,7 +41,10 @@ export interface TypeMapping {
   42?: ArrayConstructor;
   /** Sets. */
   126?: ArrayConstructor | SetConstructor;
-  /** Maps: objects without a prototype, `Map`s, or arrays of keys and values in turn. */
+  /**
+   * Maps: objects without a prototype, `Map`s, or arrays of keys and values in turn. In an object, a key that is an
+   * aggregate becomes its JSON text.
+   */
   37?: ObjectConstructor | MapConstructor | ArrayConstructor;
 }
 
@@ -98,7 +101,10 @@ export interface SocketOptions {
 export interface CommandOptions {
   /** What kinds of replies become. */
   typeMapping?: TypeMapping;
-  /** Gives up on the command when aborted: it rejects with an `AbortError`; `outcome` says whether it was sent. */
+  /**
+   * Gives up on the command, transaction or pipeline when aborted: it rejects with an `AbortError`; `outcome` says
+   * whether it was sent.
+   */
   signal?: AbortSignal;
   /** The same. */
   abortSignal?: AbortSignal;
@@ -228,7 +234,7 @@ export declare class Client<S = string> extends EventEmitter {
   multi(): Multi;
   /** Another client with the same options, and a connection of its own. */
   duplicate(overrides?: ClientOptions): Client<S>;
-  /** The same client and connection, with other options for the commands that are sent through it. */
+  /** The same client, connection and listeners, with other options for the commands that are sent through it. */
   withCommandOptions(options: CommandOptions): this;
   withTypeMapping<M extends TypeMapping>(typeMapping: M): Client<M extends { 36: BufferConstructor } ? Buffer : S>;
   withAbortSignal(signal: AbortSignal): this;

@@ -3,7 +3,7 @@
 
 const { classes } = require('./errors');
 
-const { ErrorReply, MultiErrorReply, WatchError } = classes;
+const { AbortError, ErrorReply, MultiErrorReply, WatchError } = classes;
 
 /** One command. */
 class Call {
@@ -43,31 +43,9 @@ class Call {
 class AbortableCall extends Call {
   /** The command's id, as soon as it has one. */
   first = 0;
+  /** Its place in its turn. */
   at = 0;
-  #signal;
-  #onAbort;
-
-  /** `abort(call)` is called when the signal says so. */
-  listen(signal, abort) {
-    this.#signal = signal;
-    this.#onAbort = () => abort(this);
-    signal.addEventListener('abort', this.#onAbort, { once: true });
-  }
-
-  settle(command, replies, at) {
-    this.#forget();
-    super.settle(command, replies, at);
-  }
-
-  fail(command, error) {
-    this.#forget();
-    if (error.code === 301) error.cause = this.#signal.reason;
-    super.fail(command, error);
-  }
-
-  #forget() {
-    this.#signal.removeEventListener('abort', this.#onAbort);
-  }
+  count = 1;
 }
 
 /** Several commands under one promise. */
@@ -75,16 +53,19 @@ class Pipeline {
   first = 0;
   /** The first command's place in its turn. */
   at = 0;
+  count;
   #batch;
   #values;
   #left;
   #answered = 0;
+  /** Its caller gave it up. */
+  #aborted;
   #resolve;
   #reject;
 
   constructor(batch, resolve, reject) {
     this.#batch = batch;
-    this.#left = batch.commands.length;
+    this.count = this.#left = batch.commands.length;
     this.#values = new Array(this.#left);
     this.#resolve = resolve;
     this.#reject = reject;
@@ -96,20 +77,30 @@ class Pipeline {
   }
 
   fail(command, error) {
+    if (error instanceof AbortError && this.#aborted?.outcome !== 'indeterminate') this.#aborted = error;
     this.#put(command, error);
   }
 
   #put(command, value) {
     this.#values[command - this.first] = value;
     if (--this.#left > 0) return;
+    if (this.#aborted !== undefined) this.#rejectAborted();
     // Where no command was answered, one error says it all.
-    if (this.#answered === 0) this.#reject(this.#values[0]);
+    else if (this.#answered === 0) this.#reject(this.#values[0]);
     else finish(this.#batch, this.#values, this.#resolve, this.#reject);
+  }
+
+  #rejectAborted() {
+    if (this.#answered > 0) this.#aborted.outcome = 'indeterminate';
+    this.#reject(this.#aborted);
   }
 }
 
 /** A transaction: one reply, EXEC's. */
 class Transaction {
+  /** The transaction's id. */
+  first = 0;
+  count = 1;
   #batch;
   #resolve;
   #reject;

@@ -16,6 +16,8 @@ class Client extends EventEmitter {
   constructor(options) {
     super();
     const parsed = parse(options);
+    // Views inherit from the client, which alone has listeners.
+    hide(this, '_root', this);
     hide(this, '_options', parsed.commandOptions);
     // What is in a closure cannot be inspected.
     hide(this, '_duplicate', (overrides) => new Client({ ...options, ...overrides }));
@@ -48,16 +50,18 @@ class Client extends EventEmitter {
 
   sendCommand(args, options) {
     if (!Array.isArray(args)) return Promise.reject(notAnArray());
-    if (options === undefined) return this._call(args, undefined);
+    // It is sent at the end of the turn, and the array is the caller's.
+    const command = args.slice();
+    if (options === undefined) return this._call(command, undefined);
     try {
-      return this._send(args, undefined, { ...this._options, ...parseCommandOptions(options) });
+      return this._send(command, undefined, { ...this._options, ...parseCommandOptions(options) });
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   multi() {
-    return new Multi(this, this._session, this._options?.typeMapping);
+    return new Multi(this, this._session, this._options);
   }
 
   duplicate(overrides) {
@@ -118,6 +122,15 @@ for (const name of SUBSCRIPTIONS) {
     return this._call([name.toUpperCase(), ...[channels].flat()], undefined);
   };
   Client.prototype[name] = Client.prototype[name.toUpperCase()] = subscription;
+}
+
+for (const name of Object.keys(EventEmitter.prototype)) {
+  const method = EventEmitter.prototype[name];
+  if (typeof method !== 'function') continue;
+  hide(Client.prototype, name, function (...args) {
+    const result = method.apply(this._root, args);
+    return result === this._root ? this : result;
+  });
 }
 
 attach(Client.prototype, (client, args, transform) => client._call(args, transform));

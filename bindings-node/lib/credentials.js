@@ -57,24 +57,37 @@ function moment(value) {
   return ms;
 }
 
-/** What a source is told of an error: never anything that looks like a token. */
+/** What a source is told of an error, whatever was thrown: never anything that looks like a token. */
 function failureOf(error) {
-  if (error instanceof UselessAnswer) return { text: error.message, isPermanent: true };
-  const status = statusOf(error);
+  if (orElse(false, () => error instanceof UselessAnswer)) return { text: error.message, isPermanent: true };
+  const status = orElse(undefined, () => statusOf(error));
   return {
-    text: describe(error),
+    text: orElse('the credential failed with a value that cannot be shown', () => describe(error)),
     status,
-    retryAfter: retryAfterOf(error),
+    retryAfter: orElse(undefined, () => retryAfterOf(error)),
     // Whether waiting helps is certain only where the endpoint itself refused the request as such.
     isPermanent: status === 400 || status === 401 || status === 403,
   };
 }
 
+/** Foreign objects may throw wherever they are touched. */
+function orElse(fallback, look) {
+  try {
+    return look();
+  } catch {
+    return fallback;
+  }
+}
+
 function describe(error) {
-  const [name, text] = error instanceof Error ? [error.name, error.message] : ['', String(error)];
+  const parts = error instanceof Error ? [error.name, error.message ?? ''] : [String(error)];
+  const text = parts.map((part) => tidied(String(part))).filter(Boolean).join(': ');
+  return text || 'the credential failed without a reason';
+}
+
+function tidied(text) {
   const tidy = text.replace(LOOKS_LIKE_A_TOKEN, '(token withheld)').replace(/\s+/g, ' ').trim();
-  const short = tidy.length <= TEXT_LEN_MAX ? tidy : `${tidy.slice(0, TEXT_LEN_MAX)}…`;
-  return [name, short].filter(Boolean).join(': ') || 'the credential failed without a reason';
+  return tidy.length <= TEXT_LEN_MAX ? tidy : `${tidy.slice(0, TEXT_LEN_MAX)}…`;
 }
 
 function statusOf(error) {

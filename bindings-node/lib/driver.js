@@ -2,9 +2,10 @@
 // The driver: owns the socket, the timer and the promises, and obeys the core. It decides nothing.
 
 const net = require('node:net');
+const { Aborts } = require('./aborts');
 const { Alarm } = require('./alarm');
 const { AbortableCall, Call, Pipeline, Transaction } = require('./calls');
-const { aborted, failed } = require('./errors');
+const { aborted, classes: { AbortError }, failed } = require('./errors');
 const { monotonic, unix } = require('./native');
 const { OUTPUT, Replies } = require('./replies');
 const { Turn } = require('./turn');
@@ -39,7 +40,7 @@ class Driver {
   /** Resolves when everything has ended, the last socket as well. */
   ended = new Promise((resolve) => { this.#end = resolve; });
   #submit = () => this.#submitTurn();
-  #abort = (call) => this.#cancel(call);
+  #aborts = new Aborts((waiter) => this.#cancel(waiter));
 
   /**
    * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(host, port)`,
@@ -56,6 +57,8 @@ class Driver {
 
   /** Connects without waiting for a command. */
   connect() {
+    // What waits already is told where the first attempt fails.
+    this.#submitTurn();
     this.#core.connect(monotonic(), unix());
     this.#obey();
   }
@@ -70,31 +73,32 @@ class Driver {
 
   /** A command that ends when the signal is aborted. */
   abortableCommand(args, transform, client, mapping, signal) {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) throw aborted('aborted before it was sent', { cause: signal.reason });
+    return this.#abortable(signal, (resolve, reject) => {
       const call = new AbortableCall(resolve, reject, transform, client, mapping);
       call.at = this.#turn.waiters.length;
       this.#turn.add(args, call);
       this.#turn.numbered.push(call);
-      call.listen(signal, this.#abort);
       this.#schedule();
+      return call;
     });
   }
 
-  /** Several commands under one promise: `{ commands, transforms, mapping, client }`. */
+  /** Several commands under one promise: `{ commands, transforms, mapping, signal, client }`. */
   pipeline(batch) {
-    return new Promise((resolve, reject) => {
+    return this.#abortable(batch.signal, (resolve, reject) => {
       const pipeline = new Pipeline(batch, resolve, reject);
       pipeline.at = this.#turn.waiters.length;
       this.#turn.addAll(batch.commands, pipeline);
       this.#turn.numbered.push(pipeline);
       this.#schedule();
+      return pipeline;
     });
   }
 
   /** The same as one unit: all of them run, with nothing in between, or none. */
   transaction(batch) {
-    return new Promise((resolve, reject) => {
+    return this.#abortable(batch.signal, (resolve, reject) => {
+      const transaction = new Transaction(batch, resolve, reject);
       this.#submitTurn();
       const turn = this.#turn;
       turn.addAll(batch.commands, undefined);
@@ -102,9 +106,11 @@ class Driver {
       const { bytes, bytesLen, lengths, lengthsLen } = turn;
       const id = this.#core.submitTransaction(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
       turn.clear();
+      transaction.first = id;
       if (id === 0) reject(failed({ outcome: 1, ...this.#core.detail() }));
-      else this.#waiters.add(id, [new Transaction(batch, resolve, reject)]);
+      else this.#waiters.add(id, [transaction]);
       this.#obey();
+      return transaction;
     });
   }
 
@@ -176,9 +182,34 @@ class Driver {
     for (const waiter of waiters) waiter.fail(waiter.first ?? 0, failed({ ...detail, outcome: 1 }));
   }
 
-  #cancel(call) {
+  /** What `start(resolve, reject)` begins; its waiter ends when the signal is aborted, where there is one. */
+  #abortable(signal, start) {
+    if (signal === undefined) return new Promise(start);
+    if (signal.aborted) return Promise.reject(aborted('aborted before it was sent', { cause: signal.reason }));
+    let waiter;
+    const result = new Promise((resolve, reject) => { waiter = start(resolve, reject); });
+    // It was refused at once.
+    if (waiter === undefined) return result;
+    return this.#untilAborted(signal, waiter, result);
+  }
+
+  async #untilAborted(signal, waiter, result) {
+    this.#aborts.add(signal, waiter);
+    try {
+      return await result;
+    } catch (error) {
+      if (error instanceof AbortError) error.cause = signal.reason;
+      throw error;
+    } finally {
+      this.#aborts.delete(signal, waiter);
+    }
+  }
+
+  #cancel(waiter) {
+    // It has its id then.
     this.#submitTurn();
-    this.#core.cancel(call.first);
+    const { first, count } = waiter;
+    for (let id = first; id < first + count; id++) this.#core.cancel(id);
     this.#obey();
   }
 
@@ -299,6 +330,7 @@ class Driver {
   #write(len) {
     const socket = this.#socket;
     while (len !== 0 && socket !== undefined) {
+      if (socket.destroyed) return this.#stop();
       socket.write(transmitted.subarray(0, Math.abs(len)));
       if (socket.writableLength > 0) return this.#block(socket);
       if (len > 0) return;
@@ -315,9 +347,15 @@ class Driver {
 
   #unblock(socket) {
     if (this.#socket !== socket) return;
+    if (socket.destroyed) return this.#stop();
     this.#isBlocked = false;
     this.#write(this.#core.transmit(this.#conn, transmitted, monotonic(), unix()));
     this.#obey();
+  }
+
+  /** The socket has ended, which is told only later: what was not written yet is for the next one. */
+  #stop() {
+    this.#isBlocked = true;
   }
 
   #finish() {

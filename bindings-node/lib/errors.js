@@ -109,11 +109,19 @@ function replied(bytes) {
   return new (BY_CODE[code] ?? ErrorReply)(bytes.toString(), { code, outcome: 'refused' });
 }
 
+/** The error for a reply that came, but of which no value can be made. */
+function unreadable(cause) {
+  const text = `the reply cannot become a JavaScript value (${cause.message}); where it is a string too long for one, `
+    + 'have it as a Buffer: client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })';
+  return new ProtocolError(text, { code: 203, outcome: 'indeterminate', cause });
+}
+
 const unsent = (Class, code) => (message, more) => new Class(message, { code, outcome: 'not_sent', ...more });
 
 module.exports = {
   failed,
   replied,
+  unreadable,
   misconfigured: (message) => new ConfigurationError(message, { code: 105 }),
   invalid: unsent(InvalidArgumentError, 102),
   closed: unsent(ClientClosedError, 100),

@@ -2,24 +2,26 @@
 // Commands that are sent together: as a transaction (`exec`), or one after the other (`execAsPipeline`).
 
 const { attach } = require('./commands');
-const { closed } = require('./errors');
+const { closed, invalid } = require('./errors');
 
 class Multi {
   #client;
   #session;
-  #mapping;
+  #options;
   #commands = [];
   #transforms = [];
 
-  constructor(client, session, mapping) {
+  constructor(client, session, options) {
     this.#client = client;
     this.#session = session;
-    this.#mapping = mapping;
+    this.#options = options;
   }
 
   /** One more command: its name and arguments; `transform(reply, client)` makes the result of its reply. */
   addCommand(args, transform) {
-    this.#commands.push(args);
+    if (!Array.isArray(args)) throw invalid('addCommand takes an array: addCommand(["GET", "key"])');
+    // The array is the caller's.
+    this.#commands.push(args.slice());
     this.#transforms.push(transform);
     return this;
   }
@@ -43,7 +45,8 @@ class Multi {
 
   #run(mode) {
     const commands = this.#commands;
-    const batch = { commands, transforms: this.#transforms, mapping: this.#mapping, client: this.#client };
+    const { typeMapping: mapping, signal } = this.#options ?? {};
+    const batch = { commands, transforms: this.#transforms, mapping, signal, client: this.#client };
     if (commands.length === 0) return Promise.resolve([]);
     const { driver } = this.#session;
     if (driver === undefined) return Promise.reject(closed('the client is not open: await client.connect() first'));

@@ -141,7 +141,7 @@ function pem(value, name) {
   return Buffer.concat(parts.flatMap((part) => [part, Buffer.from('\n')]));
 }
 
-/** Options of commands: `{ typeMapping, signal }`, `undefined` where there are none. */
+/** Options of commands: those of `{ typeMapping, signal }` that were given; `undefined` where there are none. */
 function parseCommandOptions(options) {
   if (options === undefined) return undefined;
   object(options, 'command options');
@@ -152,7 +152,8 @@ function parseCommandOptions(options) {
   }
   const { typeMapping } = options;
   if (typeMapping !== undefined) checkMapping(typeMapping);
-  return { typeMapping, signal };
+  // Only what was given: it is laid over other options.
+  return { ...(typeMapping !== undefined && { typeMapping }), ...(signal !== undefined && { signal }) };
 }
 
 function checkMapping(mapping) {

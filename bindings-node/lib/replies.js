@@ -1,7 +1,7 @@
 'use strict';
 // Replies out of the window that the core fills; its layout is described in src/window.rs.
 
-const { replied } = require('./errors');
+const { replied, unreadable } = require('./errors');
 const { segmentOf } = require('./native');
 const { RESP_TYPES } = require('./resp_types');
 
@@ -91,7 +91,13 @@ class Replies {
     for (let at = HEADER_WORDS; at < end; at += 2) {
       const command = numbers[at];
       const waiter = waiters.take(command);
-      if (waiter !== undefined) waiter.settle(command, this, this.#nodesAt + numbers[at + 1] * 4);
+      if (waiter === undefined) continue;
+      try {
+        waiter.settle(command, this, this.#nodesAt + numbers[at + 1] * 4);
+      } catch (error) {
+        // One reply that JavaScript cannot hold is nobody else's trouble.
+        waiter.fail(command, unreadable(error));
+      }
     }
     // Nobody may have waited for it.
     this.#core?.takeBytes();
@@ -167,7 +173,7 @@ class Replies {
     }
     // Without a prototype: a field may be called anything.
     const object = Object.create(null);
-    for (let i = 0; i < flat.length; i += 2) object[flat[i]] = flat[i + 1];
+    for (let i = 0; i < flat.length; i += 2) object[nameOf(flat[i])] = flat[i + 1];
     return object;
   }
 
@@ -223,6 +229,15 @@ function outside(block, from, to) {
   const text = segmentOf(block, from, to);
   // A Buffer where Node cannot do that.
   return typeof text === 'string' ? text : text.latin1Slice();
+}
+
+/** What a map's key is called in an object. */
+function nameOf(key) {
+  if (typeof key !== 'object' || key === null || Buffer.isBuffer(key) || key instanceof Error) return key;
+  return JSON.stringify(key, (_, part) => {
+    if (typeof part === 'bigint') return String(part);
+    return part instanceof Set ? [...part] : part;
+  });
 }
 
 /** An integer as the type that a mapping asks for. */

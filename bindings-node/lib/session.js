@@ -35,11 +35,14 @@ class Session {
   #hasConnected = false;
   #trace;
   #onFirstReady;
+  /** The server refused the login on this connection: that it is lost then is the same trouble. */
+  #wasRefused = false;
 
   /** What a driver tells. Listeners run later, so that what they throw is theirs alone. */
   #host = {
     connecting: (host, port) => {
       channels.log('connecting to %s:%d', host, port);
+      this.#wasRefused = false;
       this.#trace?.fail('given up');
       this.#trace = channels.connect.begin({ serverAddress: host, serverPort: port });
       if (this.#hasConnected) this.#tell('reconnecting');
@@ -165,13 +168,14 @@ class Session {
       this.#tell('ready');
     } else if (name === 'reauthenticated') {
       this.#tellAuth('renewed');
-    } else if (name === 'reauth-refused' || name === 'login-refused') {
+    } else if (this.#supply !== undefined && (name === 'reauth-refused' || name === 'login-refused')) {
       this.#tellAuth('failed', text);
     }
     if (name in ERRORS) {
       this.#trace?.fail(text);
       this.#trace = undefined;
-      this.#complain('error', name, ERRORS[name](text));
+      if (!this.#wasRefused) this.#complain('error', name, ERRORS[name](text));
+      this.#wasRefused = name === 'login-refused';
     } else if (severity === WARNING) {
       this.#complain('notice', name, text);
     }

@@ -22,10 +22,12 @@ function supplyOf(credential) {
 
 class Supply {
   #ask;
-  #source = new Source(randomBytes(32), monotonic(), unix());
+  #source = newSource();
   #drivers = new Set();
   /** Ends the questions that nobody waits for any more. */
   #controller;
+  /** How many questions are open. */
+  #asking = 0;
   // Whoever waits for a token has an alarm of its own.
   #alarm = new Alarm(() => {
     this.#source.timeout(monotonic(), unix());
@@ -43,11 +45,17 @@ class Supply {
 
   unsubscribe(driver) {
     if (this.#drivers.delete(driver)) this.#source.unsubscribe();
-    if (this.#drivers.size === 0) {
-      this.#alarm.clear();
-      this.#controller?.abort();
-      this.#controller = undefined;
-    }
+    if (this.#drivers.size > 0) return;
+    this.#alarm.clear();
+    if (this.#asking > 0) this.#giveUp();
+  }
+
+  /** Ends the open questions. That they fail then is no failure of the credential: who comes next asks anew. */
+  #giveUp() {
+    this.#asking = 0;
+    this.#source = newSource();
+    this.#controller.abort();
+    this.#controller = undefined;
   }
 
   /** A token where there is one; else the subscribers are told later. */
@@ -64,7 +72,8 @@ class Supply {
 
   #obey() {
     const source = this.#source;
-    for (;;) {
+    // Until nobody waits for its answers any more.
+    while (source === this.#source) {
       switch (source.poll()) {
         case NEWS.NONE:
           if (this.#drivers.size > 0) this.#alarm.set(source.wakeup());
@@ -90,19 +99,34 @@ class Supply {
   }
 
   async #fetch() {
-    this.#controller ??= new AbortController();
+    const source = this.#source;
+    const { signal } = this.#controller ??= new AbortController();
+    this.#asking++;
     const trace = auth.begin();
+    let answer;
+    let failure;
     try {
-      const { token, expiresOn, refreshAfter } = partsOf(await this.#ask(this.#controller.signal));
-      this.#source.fetched(token, expiresOn, refreshAfter, monotonic(), unix());
-      trace?.end(expiresOn === undefined ? {} : { expiresAt: new Date(expiresOn) });
+      answer = partsOf(await this.#ask(signal));
     } catch (error) {
-      const { text, status, retryAfter, isPermanent } = failureOf(error);
-      this.#source.failed(text, status, retryAfter, isPermanent, monotonic(), unix());
+      failure = failureOf(error);
+    }
+    if (source !== this.#source) return trace?.fail('given up: nobody waits for it');
+    this.#asking--;
+    if (failure === undefined) {
+      const { token, expiresOn, refreshAfter } = answer;
+      source.fetched(token, expiresOn, refreshAfter, monotonic(), unix());
+      trace?.end(expiresOn === undefined ? {} : { expiresAt: new Date(expiresOn) });
+    } else {
+      const { text, status, retryAfter, isPermanent } = failure;
+      source.failed(text, status, retryAfter, isPermanent, monotonic(), unix());
       trace?.fail(text);
     }
     this.#obey();
   }
+}
+
+function newSource() {
+  return new Source(randomBytes(32), monotonic(), unix());
 }
 
 module.exports = { supplyOf };

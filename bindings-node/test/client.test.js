@@ -1,12 +1,12 @@
 'use strict';
 const assert = require('node:assert/strict');
-const { once } = require('node:events');
+const { getEventListeners, once } = require('node:events');
 const { test } = require('node:test');
 const {
-  AbortError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError, MultiErrorReply, RESP_TYPES,
-  UnsupportedCommandError, WrongTypeError, createClient,
+  AbortError, AuthenticationError, ClientClosedError, ErrorReply, ExecAbortError, InvalidArgumentError,
+  MultiErrorReply, RESP_TYPES, UnsupportedCommandError, WrongTypeError, createClient,
 } = require('..');
-const { connect, startClient, startServer, until } = require('./rig');
+const { connect, next, startClient, startServer, until } = require('./rig');
 
 const map = (entries) => Object.assign(Object.create(null), entries);
 
@@ -29,6 +29,14 @@ test('replies of every kind become JavaScript values', async (t) => {
   assert.equal(await reply('DEBUG', 'PROTOCOL', 'bignum'), 1234567999999999999999999999999999999n);
   assert.equal(await reply('DEBUG', 'PROTOCOL', 'verbatim'), 'This is a verbatim\nstring');
   assert.equal(await reply('DEBUG', 'PROTOCOL', 'true'), true);
+});
+
+test('a map whose keys are aggregates is an object with their text, and spares the other replies', async (t) => {
+  const { client } = await startClient(t);
+  const script = "redis.setresp(3); return {map={[{map={a=1}}]='x', [{1, {set={b=true}}}]='y'}}";
+  const commands = [['ECHO', 'before'], ['EVAL', script, '0'], ['ECHO', 'after']];
+  assert.deepEqual(await Promise.all(commands.map((args) => client.sendCommand(args))),
+    ['before', map({ '{"a":1}': 'x', '[1,["b"]]': 'y' }), 'after']);
 });
 
 test('a type mapping says what kinds of replies become', async (t) => {
@@ -197,6 +205,106 @@ test('an aborted signal ends the wait for one command', async (t) => {
   const unused = new AbortController();
   assert.equal(await client.sendCommand(['GET', 'k'], { abortSignal: unused.signal }), null);
   unused.abort();
+});
+
+test('a signal ends batches as well', async (t) => {
+  const { client, host, port } = await startClient(t);
+  const other = await connect(t, { socket: { host, port } });
+  for (const method of ['exec', 'execAsPipeline']) {
+    const controller = new AbortController();
+    const batch = client.withAbortSignal(controller.signal).multi()
+      .addCommand(['SET', 'k', method]).addCommand(['DEBUG', 'SLEEP', '0.3']).addCommand(['PING']);
+    const running = batch[method]();
+    setTimeout(() => controller.abort(new Error('enough')), 30);
+    await assert.rejects(running, (error) => {
+      assert(error instanceof AbortError, error.message);
+      assert.deepEqual([error.outcome, error.cause.message], ['indeterminate', 'enough']);
+      return true;
+    });
+    assert.equal(await other.sendCommand(['GET', 'k']), method);
+    assert.equal(await client.sendCommand(['ECHO', 'mine']), 'mine');
+    const late = client.withAbortSignal(controller.signal).multi().addCommand(['SET', 'k', 'late']);
+    await assert.rejects(late[method](), { name: 'AbortError', outcome: 'not_sent' });
+    const early = new AbortController();
+    const unsent = client.withAbortSignal(early.signal).multi().addCommand(['SET', 'k', 'early']).execAsPipeline();
+    early.abort();
+    await assert.rejects(unsent, { name: 'AbortError' });
+  }
+});
+
+test('many commands with one signal put one listener on it', async (t) => {
+  const { client } = await startClient(t);
+  const { signal } = new AbortController();
+  const view = client.withAbortSignal(signal);
+  const running = Array.from({ length: 50 }, () => view.sendCommand(['PING']));
+  assert.equal(getEventListeners(signal, 'abort').length, 1);
+  await Promise.all(running);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
+});
+
+test('a signal and a type mapping do not take each other away', async (t) => {
+  const { client } = await startClient(t);
+  const { signal } = new AbortController();
+  const typeMapping = { [RESP_TYPES.BLOB_STRING]: Buffer };
+  const mapped = client.withTypeMapping(typeMapping);
+  const bytes = Buffer.from([255, 0, 254]);
+  await mapped.sendCommand(['SET', 'k', bytes]);
+  for (const both of [mapped.withAbortSignal(signal), client.withAbortSignal(signal).withTypeMapping(typeMapping)]) {
+    assert.deepEqual(await both.sendCommand(['GET', 'k']), bytes);
+  }
+  assert.deepEqual(await mapped.sendCommand(['GET', 'k'], { signal }), bytes);
+  const given = client.withAbortSignal(AbortSignal.abort()).withTypeMapping(typeMapping);
+  await assert.rejects(given.sendCommand(['GET', 'k']), AbortError);
+});
+
+test('listeners of a view are those of its client', async (t) => {
+  const { client } = await startClient(t);
+  const view = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const calls = [];
+  const listener = () => calls.push('view');
+  assert.equal(view.on('end', listener), view);
+  client.once('other', () => {});
+  view.once('other', () => calls.push('once'));
+  client.emit('other');
+  view.emit('other');
+  client.removeAllListeners('other');
+  assert.deepEqual([client.listenerCount('end'), client.eventNames(), view.eventNames()], [1, ['end'], ['end']]);
+  const end = once(view, 'end');
+  await client.close();
+  await end;
+  assert.deepEqual(calls, ['once', 'view']);
+  client.off('end', listener);
+  assert.equal(view.listenerCount('end'), 0);
+});
+
+test('a refused password is one error, and no event of a token', async (t) => {
+  const { host, port } = await startServer(t);
+  const client = createClient({ socket: { host, port }, username: 'nobody', password: 'wrong' });
+  const events = [];
+  for (const name of ['error', 'auth']) client.on(name, (event) => events.push([name, event.name]));
+  const ended = next(client, 'end');
+  await assert.rejects(client.connect(), AuthenticationError);
+  await ended;
+  assert.deepEqual(events, [['error', 'AuthenticationError']]);
+});
+
+test('arrays that their caller changes afterwards are sent as they were', async (t) => {
+  const { client } = await startClient(t);
+  const spared = [];
+  const changes = [(args) => args.push('EX', '10'), (args) => { args[2] = null; }, (args) => { args.length = 0; }];
+  for (const change of changes) {
+    for (const value of ['text', Buffer.from('text')]) {
+      const args = ['SET', 'k', value];
+      const queued = ['SET', 'q', value];
+      spared.push(client.sendCommand(['ECHO', 'before']), client.sendCommand(args));
+      const multi = client.multi().addCommand(queued);
+      change(queued);
+      spared.push(multi.execAsPipeline().then(([reply]) => reply), client.sendCommand(['ECHO', 'after']));
+      change(args);
+      assert.deepEqual(await Promise.all(spared.splice(0)), ['before', 'OK', 'OK', 'after']);
+    }
+  }
+  assert.deepEqual(await client.sendCommand(['MGET', 'k', 'q']), ['text', 'text']);
 });
 
 test('a client lives from connect to close, and may be connected again', async (t) => {

@@ -108,6 +108,12 @@ test('every answer of a credential is understood, and clients share their creden
   assert.deepEqual(asked, ['https://redis.azure.com/.default', true]);
 });
 
+/** Throws wherever it is touched. */
+function trapped() {
+  const trap = () => { throw new Error('touched'); };
+  return new Proxy({}, { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap });
+}
+
 test('useless answers and failures of a credential become typed errors', async (t) => {
   const { socket, askToken } = await startCloud(t, 600);
   const secret = (await askToken()).token;
@@ -125,6 +131,10 @@ test('useless answers and failures of a credential become typed errors', async (
     [async () => { throw new Error(`refused ${secret}`); }, 401, /Error: refused \(token withheld\)/],
     [() => { throw new RangeError('at once'); }, 401, /RangeError: at once/],
     [() => Promise.reject(), 401, /undefined/],
+    [() => Promise.reject(Object.create(null)), 401, /a value that cannot be shown/],
+    [() => Promise.reject(Object.assign(new Error('x'), { message: { a: 1 } })), 401, /Error: \[object Object\]/],
+    [() => Promise.reject(Object.assign(new TypeError('x'), { message: undefined })), 401, /meanwhile: TypeError\. /],
+    [() => Promise.reject(trapped()), 401, /a value that cannot be shown/],
     [{ getToken: () => { throw Object.assign(new Error('no'), { statusCode: 401 }); } }, 401, /Error: no/],
     [{ getToken: async () => null }, 401, /returned null/],
     [new Proxy(async () => ({ get token() { throw new Error('a trap'); } }), {}), 401, /a trap/],
@@ -159,6 +169,36 @@ test('a credential that never answers: commands end in time, and so does the que
     return true;
   });
   assert.equal(signal.aborted, true);
+});
+
+test('a credential that can never work ends connect at once, from asynchronous code as well', async (t) => {
+  const { socket } = await startCloud(t, 600);
+  await sleep(1);
+  const client = createClient({ socket, credential: async () => null, commandTimeout: 8000 });
+  client.on('error', () => {});
+  const began = Date.now();
+  await assert.rejects(client.connect(), TokenError);
+  assert(Date.now() - began < 4000, `after ${Date.now() - began} ms`);
+});
+
+test('a question that a client gave up is no failure for the next one', async (t) => {
+  const { socket, askToken } = await startCloud(t, 600);
+  let asked = 0;
+  const credential = ({ abortSignal }) => asked++ > 0 ? askToken() : new Promise((_, reject) => {
+    abortSignal.addEventListener('abort', () => setTimeout(reject, 50, abortSignal.reason));
+  });
+  const first = createClient({ socket, credential });
+  const given = assert.rejects(first.connect());
+  await until(() => asked === 1);
+  first.destroy();
+  const second = createClient({ socket, credential, tokenTimeout: 8000 });
+  t.after(() => second.isOpen && second.destroy());
+  const failures = [];
+  second.on('auth', ({ kind, error }) => kind === 'failed' && failures.push(error));
+  await second.connect();
+  await given;
+  await sleep(100);
+  assert.deepEqual([failures, asked, second.isReady], [[], 2, true]);
 });
 
 test('a refused login names the cause', async (t) => {

@@ -127,6 +127,34 @@ test('a server that takes nothing holds up neither the caller nor the end', asyn
   await client.close();
 });
 
+test('a reset under back-pressure: what was not written yet runs on the next connection', async (t) => {
+  const { host, port } = await startServer(t);
+  let connections = 0;
+  const relay = net.createServer((socket) => {
+    const isFirst = connections++ === 0;
+    const server = net.connect(port, host);
+    let passed = 0;
+    for (const end of [socket, server]) end.on('error', () => {});
+    t.after(() => [socket, server].forEach((end) => end.destroy()));
+    server.on('data', (bytes) => socket.write(bytes));
+    socket.on('data', (bytes) => {
+      passed += bytes.length;
+      if (!isFirst || passed < 10_000) return server.write(bytes);
+      socket.pause();
+      setTimeout(() => socket.resetAndDestroy(), 300);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  t.after(() => relay.close());
+  const client = await connect(t, { socket: { host, port: relay.address().port }, commandTimeout: 10_000 });
+  client.on('error', () => {});
+  const value = 'x'.repeat(10_000);
+  const sets = Array.from({ length: 3000 }, (_, i) => client.sendCommand(['SET', `k:${i}`, value]));
+  const lost = (await Promise.allSettled(sets)).filter(({ status }) => status === 'rejected');
+  assert(lost.length < 1500, `${lost.length} were lost`);
+  for (const { reason } of lost) assert.deepEqual([reason.code, reason.outcome], [201, 'indeterminate']);
+});
+
 test('trouble without a listener ends no process: it is warned once per kind', async (t) => {
   const { host, port } = await startServer(t);
   const { code, stdout, stderr } = await runScript(`

@@ -1,7 +1,9 @@
 'use strict';
 // The package as a new user has it: packed, installed into an empty project, and used from each kind of module.
 const assert = require('node:assert/strict');
-const { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync, copyFileSync } = require('node:fs');
+const {
+  copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync,
+} = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { before, after, test } = require('node:test');
@@ -60,6 +62,13 @@ test('RESPASS_NATIVE_PATH names another native part, and one that does not load 
   const { code, stderr } = await load('/nowhere/respass.node');
   assert.equal(code, 1);
   assert.match(stderr, /the native part of respass does not load on \w+-\w+: .*set RESPASS_NATIVE_PATH/s);
+});
+
+test('the package holds the licences that it names', () => {
+  for (const name of ['LICENSE-APACHE', 'LICENSE-MIT']) {
+    const packed = readFileSync(path.join(project, 'node_modules', 'respass', name));
+    assert(packed.equals(readFileSync(path.join(root, '..', name))), name);
+  }
 });
 
 test('TypeScript programs compile under --strict, as ESM and as CommonJS', async () => {
