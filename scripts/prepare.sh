@@ -34,3 +34,5 @@ for tool in cargo:"a Rust toolchain" python3:"Python 3.11 or newer" node:"Node 2
     fi
 done
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
+    { echo "Node 20 or newer is needed" >&2; exit 1; }
