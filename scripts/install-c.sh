@@ -10,6 +10,13 @@ prefix=${1:-/usr/local}
 profile=${PROFILE:-release}
 root=$(cd "$(dirname "$0")/.." && pwd)
 binding=$root/ffi-c
+for tool in cargo:"a Rust toolchain (cargo)" cc:"a C compiler (cc)"; do
+    if ! command -v "${tool%%:*}" >/dev/null 2>&1; then
+        echo "installing the C library needs ${tool#*:}: please install it, then try again" >&2
+        missing=yes
+    fi
+done
+[ -z "${missing:-}" ] || exit 1
 case $prefix in /*) ;; *) echo "the prefix must be an absolute path: $prefix" >&2; exit 1 ;; esac
 
 cd "$root"
@@ -36,3 +43,6 @@ fill respass.pc "$to/lib/pkgconfig"
 fill respass-config.cmake "$to/lib/cmake/respass"
 fill respass-config-version.cmake "$to/lib/cmake/respass"
 echo "installed respass $version in $to"
+case ${DESTDIR:-}${prefix%/} in
+    /usr | /usr/local) echo "Run ldconfig as root, so that programs find $soname." ;;
+esac

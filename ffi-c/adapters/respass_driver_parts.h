@@ -48,7 +48,7 @@ struct respass_driver {
     respass_bell *bell;
     respass_now now;       /* of this turn */
     respass_result broken; /* the core does nothing any more: a bug in respass, or a fork */
-    bool is_due;           /* something was submitted or cancelled since the last turn */
+    bool is_due;           /* since the last turn something was submitted or cancelled, or a write failed */
     bool is_in_turn, is_closing, is_ended;
 
     /* The connection: a host is looked up, then one address after the other is tried, then it is connected.
@@ -56,7 +56,8 @@ struct respass_driver {
     uint64_t conn; /* 0: there is none */
     int fd;        /* -1: there is none */
     bool is_connected;
-    int watched; /* events that the loop watches */
+    int write_error; /* 0, or why the last write failed: until the next turn has read all that is here */
+    int watched;     /* events that the loop watches */
     struct addrinfo *addresses, *address;
     char host[256];
 
@@ -209,6 +210,7 @@ static inline void respass_priv_close_socket(respass_driver *driver) {
     close(driver->fd);
     driver->fd = -1;
     driver->is_connected = false;
+    driver->write_error = 0;
 }
 
 static inline void respass_priv_forget_connection(respass_driver *driver) {
@@ -293,9 +295,17 @@ static inline void respass_driver_found(respass_driver *driver, uint64_t conn, s
         respass_priv_lost(driver, RESPASS_CAUSE_CONNECT_FAILED, why);
 }
 
+/* The server may have said why it hung up: the next turn reads that first. */
+static inline void respass_priv_write_failed(respass_driver *driver, int error) {
+    driver->write_error = error;
+    respass_priv_watch(driver, RESPASS_DRIVER_READABLE);
+    driver->is_due = true;
+    driver->loop->soon(driver);
+}
+
 /* Writes until the socket or the core has no more. */
 static inline void respass_priv_transmit(respass_driver *driver) {
-    while (driver->is_connected) {
+    while (driver->is_connected && !driver->write_error) {
         respass_slice bytes;
         ssize_t len;
         respass_result result = respass_core_transmit(driver->core, driver->conn, driver->now, &bytes);
@@ -311,7 +321,7 @@ static inline void respass_priv_transmit(respass_driver *driver) {
             return;
         }
         if (len < 0)
-            respass_priv_lost(driver, RESPASS_CAUSE_BROKEN, strerror(errno));
+            respass_priv_write_failed(driver, errno);
         else
             respass_priv_check(
                 driver, respass_core_transmitted(driver->core, driver->conn, (size_t)len, driver->now));

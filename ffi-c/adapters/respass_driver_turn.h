@@ -85,12 +85,14 @@ static inline void respass_priv_obey_all(respass_driver *driver) {
     }
 }
 
-/* Hands the commands of this turn to the core. */
+/* Hands the queued commands to the core. Their time begins now: the last turn may be long ago, and the
+ * callbacks of this one may have taken long. */
 static inline void respass_priv_flush(respass_driver *driver) {
     respass_commands *queue = &driver->queue;
     uint64_t first;
     if (driver->queued == 0) return;
     driver->queued = 0;
+    respass_priv_read_clocks(driver);
     respass_priv_check(driver,
                        respass_core_submit_each(driver->core, queue->bytes, queue->bytes_len, queue->lengths,
                                                 queue->lengths_len, driver->now, &first));
@@ -143,11 +145,16 @@ static inline uint64_t respass_driver_wakeup(respass_driver *driver) {
     return core < source ? core : source;
 }
 
+/* Reads what is here; after a failed write all of it, and then the connection is lost. */
 static inline void respass_priv_read(respass_driver *driver) {
-    for (int reads = 0; driver->is_connected && reads < RESPASS_READS_MAX; reads++) {
+    for (int reads = 0; driver->is_connected && (reads < RESPASS_READS_MAX || driver->write_error); reads++) {
         ssize_t len = recv(driver->fd, driver->received, sizeof driver->received, 0);
         if (len < 0 && errno == EINTR) continue;
-        if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            if (driver->write_error)
+                respass_priv_lost(driver, RESPASS_CAUSE_BROKEN, strerror(driver->write_error));
+            return;
+        }
         if (len <= 0) {
             respass_priv_lost(driver, len ? RESPASS_CAUSE_BROKEN : RESPASS_CAUSE_CLOSED,
                               len ? strerror(errno) : "the server closed the connection");
@@ -156,7 +163,7 @@ static inline void respass_priv_read(respass_driver *driver) {
         respass_priv_check(driver, respass_core_received(driver->core, driver->conn, driver->received,
                                                          (size_t)len, driver->now));
         respass_priv_obey_all(driver);
-        if ((size_t)len < sizeof driver->received) return;
+        if ((size_t)len < sizeof driver->received && !driver->write_error) return;
     }
 }
 
@@ -181,7 +188,7 @@ static inline bool respass_driver_turn(respass_driver *driver, int ready) {
     if (ready && driver->fd >= 0 && !driver->is_connected)
         respass_priv_dialled(driver);
     else {
-        if (ready & RESPASS_DRIVER_READABLE) respass_priv_read(driver);
+        if (ready & RESPASS_DRIVER_READABLE || driver->write_error) respass_priv_read(driver);
         if (ready & RESPASS_DRIVER_WRITABLE) respass_priv_transmit(driver);
     }
     respass_priv_check(driver, respass_core_timeout(driver->core, driver->now));

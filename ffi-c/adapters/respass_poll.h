@@ -98,7 +98,9 @@ static inline respass_result respass_poll_new(respass_config *config, const resp
 /* Fills in what to poll, and lowers `timeout_ms` (-1: for ever) to the time until the driver wants its turn. */
 static inline void respass_poll_prepare(respass_driver *driver, struct pollfd fds[RESPASS_POLL_FDS],
                                         int *timeout_ms) {
-    uint64_t at = respass_driver_wakeup(driver), wait = 0;
+    uint64_t at, wait = 0;
+    respass_priv_read_clocks(driver); /* the last turn may be long ago */
+    at = respass_driver_wakeup(driver);
     fds[0].fd = driver->watched ? driver->fd : -1;
     fds[0].events = (short)((driver->watched & RESPASS_DRIVER_READABLE ? POLLIN : 0) |
                             (driver->watched & RESPASS_DRIVER_WRITABLE ? POLLOUT : 0));
@@ -125,7 +127,6 @@ static inline bool respass_poll_dispatch(respass_driver *driver, const struct po
 /* One turn of a loop that has nothing else to do; waits for `timeout_ms` at most. False: the driver has ended. */
 static inline bool respass_poll_turn(respass_driver *driver, int timeout_ms) {
     struct pollfd fds[RESPASS_POLL_FDS];
-    if (driver->is_due) return respass_driver_turn(driver, 0);
     respass_poll_prepare(driver, fds, &timeout_ms);
     if (poll(fds, RESPASS_POLL_FDS, timeout_ms) < 0) fds[0].revents = fds[1].revents = 0;
     return respass_poll_dispatch(driver, fds);

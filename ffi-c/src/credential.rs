@@ -128,8 +128,10 @@ impl Tokens {
         let tokens = Arc::downgrade(self);
         let wake = move || {
             if let Some(tokens) = tokens.upgrade() {
+                // Locked: who tends the source meanwhile missed the answer, and has yet to say when to look again.
+                let mut shared = lock(&tokens.shared);
                 tokens.wakeup_us.store(0, Ordering::Relaxed);
-                lock(&tokens.shared).ring_all();
+                shared.ring_all();
             }
         };
         let request = handle::insert(Question::new(self.inbox.clone(), wake));
@@ -158,7 +160,7 @@ impl Shared {
 
 /// One client's part in a token source.
 pub(crate) struct Subscription {
-    tokens: Arc<Tokens>,
+    membership: Membership,
     mailbox: Arc<Mailbox>,
     /// Readable after somebody rang.
     pub(crate) bell: UnixStream,
@@ -176,20 +178,21 @@ impl Subscription {
             shared.source.subscribe();
             shared.clients.push(Arc::downgrade(&mailbox));
         }
-        Ok(Subscription { tokens: tokens.clone(), mailbox, bell })
+        Ok(Subscription { membership: Membership(tokens.clone()), mailbox, bell })
     }
 
     /// Asks for a token newer than that generation. What does not come at once comes as news.
     pub(crate) fn request(&self, newer_than: u64, now: Now) -> Option<IssuedToken> {
-        let token = lock(&self.tokens.shared).source.request(newer_than, now);
-        self.tokens.tend(now);
+        let Membership(tokens) = &self.membership;
+        let token = lock(&tokens.shared).source.request(newer_than, now);
+        tokens.tend(now);
         token
     }
 
     /// What came for this client. Does what is due for all of them on the way.
     pub(crate) fn news(&self, now: Now) -> Vec<News> {
         if self.wakeup_us() <= now.monotonic.as_micros() {
-            self.tokens.tend(now);
+            self.membership.0.tend(now);
         }
         if !self.mailbox.has_news.swap(false, Ordering::Relaxed) {
             return Vec::new();
@@ -203,13 +206,27 @@ impl Subscription {
     }
 
     pub(crate) fn wakeup_us(&self) -> u64 {
-        self.tokens.wakeup_us.load(Ordering::Relaxed)
+        self.membership.0.wakeup_us.load(Ordering::Relaxed)
+    }
+
+    /// In a child of `fork`: closes the descriptors. What locks guard stays as it is: a thread of the parent may have
+    /// held one.
+    pub(crate) fn forsake(self) {
+        let Subscription { membership, mailbox, bell: _ } = self;
+        std::mem::forget(membership);
+        match Arc::try_unwrap(mailbox) {
+            Ok(Mailbox { news, has_news: _, bell: _ }) => std::mem::forget(news),
+            Err(held) => std::mem::forget(held),
+        }
     }
 }
 
-impl Drop for Subscription {
+/// Counts as one who wants tokens.
+struct Membership(Arc<Tokens>);
+
+impl Drop for Membership {
     fn drop(&mut self) {
-        lock(&self.tokens.shared).source.unsubscribe();
+        lock(&self.0.shared).source.unsubscribe();
     }
 }
 
@@ -272,4 +289,36 @@ pub extern "C" fn respass_config_set_credential(
         }
         Ok(())
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::respass_token_request_free;
+    use std::ptr::null_mut;
+    use std::time::Duration;
+
+    static ASKED: AtomicPtr<TokenRequest> = AtomicPtr::new(null_mut());
+
+    extern "C" fn keep(_data: *mut c_void, request: *mut TokenRequest) {
+        ASKED.store(request, Ordering::Relaxed);
+    }
+
+    /// Somebody who tends the source took the inbox, and says now when to look again; the answer came in between.
+    #[test]
+    fn an_answer_that_comes_while_somebody_tends_the_source_is_looked_for_at_once() {
+        let tokens = Arc::new(Tokens::new(keep, null_mut()).expect("a seed"));
+        tokens.ask();
+        let tending = lock(&tokens.shared);
+        std::thread::scope(|scope| {
+            let answering = scope.spawn(|| respass_token_request_free(ASKED.load(Ordering::Relaxed)));
+            // As far as it comes while the source is held.
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(!answering.is_finished());
+            assert_eq!(tokens.inbox.take().len(), 1);
+            tokens.wakeup_us.store(RESPASS_NEVER_US, Ordering::Relaxed);
+            drop(tending);
+        });
+        assert_eq!(tokens.wakeup_us.load(Ordering::Relaxed), 0);
+    }
 }

@@ -298,7 +298,9 @@ impl Driver {
 
     /// In a child of `fork`: ends without a word to the server, or to other clients of the credential.
     pub(crate) fn forsake(mut self) {
-        std::mem::forget(self.subscription.take());
+        if let Some(subscription) = self.subscription.take() {
+            subscription.forsake();
+        }
     }
 
     /// After some silence, what came or became due while nobody called goes before a new command: the connection's

@@ -4,9 +4,11 @@ mod native;
 
 use native::{free_port, program, program_with, root, run, start_emulator, start_server, start_server_at};
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 
 const LOOPS: [&str; 2] = ["poll", "uv"];
 
@@ -54,6 +56,16 @@ fn commands_end_in_time_or_when_nobody_wants_them() {
 }
 
 #[test]
+fn a_command_has_its_time_from_when_it_is_submitted_though_the_loop_rested() {
+    check("pause");
+}
+
+#[test]
+fn submitting_before_each_turn_does_not_keep_replies_from_being_read() {
+    check("steady");
+}
+
+#[test]
 fn callbacks_may_submit_and_close_and_a_close_answers_all_that_wait() {
     check("callbacks,close,early-close");
 }
@@ -98,6 +110,45 @@ fn a_server_that_starts_again_is_found() {
         }
         assert!(child.wait().expect("it ends").success(), "over {name}");
         drop(server);
+    }
+}
+
+/// Passes one connection on to the server; the other end of the channel may interfere with it.
+fn start_relay(server: u16) -> (u16, Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its number").port();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let (client, _) = listener.accept().expect("a client");
+        let server = TcpStream::connect(("127.0.0.1", server)).expect("the server");
+        let copy = |stream: &TcpStream| stream.try_clone().expect("a copy");
+        tell.send(copy(&client)).expect("the test waits");
+        for (mut from, mut to) in [(copy(&client), copy(&server)), (server, client)] {
+            // Ends with the connection.
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn what_a_server_says_before_it_hangs_up_is_read_though_writing_fails_first() {
+    let (_server, port) = start_server();
+    for name in LOOPS {
+        let (port, client) = start_relay(port);
+        let mut child = Command::new(drivers())
+            .args([name, "last-words", "127.0.0.1", &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("text");
+        let mut client = client.recv().expect("it is connected");
+        client.write_all(b"-ERR max number of clients reached\r\n").expect("written");
+        client.shutdown(Shutdown::Both).expect("closed");
+        child.stdin.take().expect("piped").write_all(b"done\n").expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "over {name}");
     }
 }
 

@@ -57,6 +57,12 @@ fn check(program: &Path, prefix: &Path, emulator: &Emulator) {
     assert!(printed.contains("counted to"), "{printed}");
 }
 
+/// Whether the program loads the shared library.
+fn needs_shared(program: &Path) -> bool {
+    let needed = run(Command::new("readelf").arg("-d").arg(program));
+    needed.lines().any(|line| line.contains("(NEEDED)") && line.contains("librespass"))
+}
+
 fn compile(user: &Path, name: &str, flags: &[String]) -> PathBuf {
     run(Command::new("cc").current_dir(user).args(["-o", name, "poll.c"]).args(flags));
     user.join(name)
@@ -72,15 +78,37 @@ fn an_installed_library_is_found_by_pkg_config_and_by_cmake() {
 
     let shared = compile(&user, "by-pkg-config", &pkg_config(&prefix, &["--cflags", "--libs"]));
     check(&shared, &prefix, &emulator);
-    let mut flags = pkg_config(&prefix, &["--static", "--cflags", "--libs"]);
-    flags.push("-static".to_owned());
-    check(&compile(&user, "by-pkg-config-static", &flags), &prefix, &emulator);
+    assert!(needs_shared(&shared));
+    let mut whole = pkg_config(&prefix, &["--static", "--cflags", "--libs"]);
+    whole.push("-static".to_owned());
+    let mut part = pkg_config(&prefix, &["--cflags"]);
+    part.extend(pkg_config(&prefix, &["--variable=static_libs"]));
+    for (name, flags) in [("by-pkg-config-whole", whole), ("by-pkg-config-part", part)] {
+        let program = compile(&user, name, &flags);
+        assert!(!needs_shared(&program), "{name}");
+        check(&program, &prefix, &emulator);
+    }
 
     let build = user.join("build");
     let found = format!("-DCMAKE_PREFIX_PATH={}", prefix.display());
     run(Command::new("cmake").arg("-S").arg(&user).arg("-B").arg(&build).arg(found));
     run(Command::new("cmake").arg("--build").arg(&build));
     for name in ["shared", "static"] {
+        assert_eq!(needs_shared(&build.join(name)), name == "shared", "{name}");
         check(&build.join(name), &prefix, &emulator);
     }
+}
+
+#[test]
+fn installing_without_a_compiler_names_what_is_missing() {
+    let tools = folder("tools");
+    for tool in ["bash", "dirname"] {
+        let found = run(Command::new("sh").args(["-c", &format!("command -v {tool}")]));
+        std::os::unix::fs::symlink(found.trim(), tools.join(tool)).expect("linked");
+    }
+    let script = root().join("../scripts/install-c.sh");
+    let output =
+        Command::new("bash").arg(script).arg("/nowhere").env("PATH", &tools).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("cargo") && said.contains("C compiler"), "{said}");
 }

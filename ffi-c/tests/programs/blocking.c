@@ -1,5 +1,6 @@
 /* What the blocking surface promises, against a server.  blocking CASE HOST PORT [CA_FILE] */
 #define _POSIX_C_SOURCE 200809L
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,6 +301,30 @@ static respass_credential *set_callback(respass_config *config) {
     return credential;
 }
 
+static int count_descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* What a child of fork closes, it has no descriptor of any more; its parent goes on. */
+static void fork_with_tokens(const respass_config *config) {
+    int status, before = count_descriptors();
+    pid_t child;
+    asked.how = "now";
+    OK(respass_open(config, &client, &error));
+    CHECK(count_descriptors() > before);
+    child = fork();
+    if (child == 0) {
+        respass_close(client);
+        _exit(count_descriptors() == before ? 0 : 1);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    OK(RESPASS_CMD(client, NULL, &error, "PING"));
+    respass_close(client);
+    CHECK(count_descriptors() == before);
+}
+
 static void log_in(respass_config *config) {
     respass_credential *credential;
     OK(respass_config_set_token(config, NULL, 0));
@@ -308,6 +333,7 @@ static void log_in(respass_config *config) {
     check_login(config, "now");
     check_login(config, "now");
     CHECK(asked.calls == 1); /* one token serves all clients of a credential */
+    fork_with_tokens(config);
     respass_credential_free(credential);
     credential = set_callback(config);
     check_login(config, "later");

@@ -17,6 +17,7 @@ static struct {
     bool is_uv, is_alive;
     const char *host, *ca_file;
     uint16_t port;
+    uint64_t timeout_us; /* of commands; 0 stands for the default */
     respass_driver *driver;
     void (*on_token_needed)(respass_driver *, respass_token_request *, void *);
     uint32_t notices; /* a bit for each that came */
@@ -69,6 +70,7 @@ static respass_config *configure(void) {
     FILE *file;
     OK(respass_config_new(app.host, strlen(app.host), app.port, &config));
     OK(respass_config_set_queued_bytes_max(config, 256u << 20));
+    if (app.timeout_us) OK(respass_config_set_timeout(config, RESPASS_TIMER_COMMAND, app.timeout_us));
     if (!app.ca_file) return config;
     file = fopen(app.ca_file, "r");
     CHECK(file);
@@ -95,6 +97,20 @@ static void turn(void) {
         uv_run(uv_default_loop(), UV_RUN_ONCE);
     else if (app.is_alive)
         respass_poll_turn(app.driver, 1000);
+}
+
+/* A turn that waits for nothing. */
+static void turn_now(void) {
+    if (app.is_uv)
+        uv_run(uv_default_loop(), UV_RUN_NOWAIT);
+    else
+        respass_poll_turn(app.driver, 0);
+}
+
+/* What programs do beside: the loop does not run meanwhile. */
+static void pause_for(long milliseconds) {
+    struct timespec wait = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    nanosleep(&wait, NULL);
 }
 
 static void close_driver(void) {
@@ -229,6 +245,53 @@ static void test_timeouts(void) {
     CHECK(!strcmp(latest.text, "PONG"));
 }
 
+static void on_well(respass_driver *driver, const respass_driver_reply *reply, void *data) {
+    (void)driver, (void)data;
+    CHECK(reply->error == 0);
+    latest.count++;
+}
+
+/* The time that a command has begins when it is submitted, however long ago the loop last ran. */
+static void test_pause(void) {
+    const char *ping[] = {"PING"};
+    struct pollfd fds[RESPASS_POLL_FDS];
+    uint64_t number;
+    int wait_ms = -1;
+    close_driver();
+    app.timeout_us = 1000000;
+    open_driver();
+    CMD("PING");
+    pause_for(1100);
+    for (int i = 0; i < 100; i++) OK(RESPASS_SUBMIT(app.driver, on_well, NULL, "PING"));
+    wait_for(100);
+    pause_for(1100);
+    OK(RESPASS_SUBMIT(app.driver, on_well, NULL, "PING"));
+    OK(respass_driver_submit(app.driver, 1, ping, NULL, 0, on_reply, NULL, &number));
+    respass_driver_cancel(app.driver, number);
+    wait_for(2);
+    if (!app.is_uv) {
+        OK(RESPASS_SUBMIT(app.driver, on_well, NULL, "PING"));
+        turn_now();
+        pause_for(700);
+        respass_poll_prepare(app.driver, fds, &wait_ms);
+        CHECK(wait_ms <= 300);
+        wait_for(1);
+    }
+    app.timeout_us = 0;
+}
+
+/* Who submits before each turn gets replies all the same. */
+static void test_steady(void) {
+    size_t before = latest.count, submitted = 0;
+    for (; latest.count == before; submitted++) {
+        CHECK(submitted < 2000);
+        OK(RESPASS_SUBMIT(app.driver, on_well, NULL, "PING"));
+        turn_now();
+        pause_for(1);
+    }
+    wait_for(before + submitted - latest.count);
+}
+
 static void test_cancel(void) {
     uint64_t numbers[3];
     const char *ping[] = {"PING"};
@@ -355,6 +418,24 @@ static void test_restart(void) {
     CHECK(app.notices & 1u << RESPASS_NOTICE_READY);
 }
 
+static void on_last_words(respass_driver *driver, const respass_driver_reply *reply, void *data) {
+    on_reply(driver, reply, data);
+    CHECK(latest.error == 0 && latest.kind == RESPASS_KIND_ERROR && strstr(latest.text, "max number of clients"));
+}
+
+/* A server that says why it hangs up is heard, though writing fails before anybody reads. */
+static void test_last_words(void) {
+    size_t ended = 0;
+    CMD("PING");
+    tell_runner("hang up");
+    OK(RESPASS_SUBMIT(app.driver, on_last_words, &ended, "INCR", "drivers:n"));
+    for (int part = 0; part < 3; part++) {
+        for (int i = 0; i < 100; i++) OK(RESPASS_SUBMIT(app.driver, NULL, NULL, "INCR", "drivers:n"));
+        pause_for(100);
+    }
+    while (ended == 0) turn();
+}
+
 /* --- Tokens --------------------------------------------------------------------------------------------------- */
 
 static void answer(respass_token_request *request) {
@@ -431,6 +512,8 @@ int main(int argc, char **argv) {
         {"transactions", test_transactions},
         {"timeouts", test_timeouts},
         {"cancel", test_cancel},
+        {"pause", test_pause},
+        {"steady", test_steady},
         {"callbacks", test_callbacks},
         {"close", test_close},
         {"early-close", test_early_close},
@@ -438,6 +521,7 @@ int main(int argc, char **argv) {
         {"nobody", test_nobody},
         {"unknown-host", test_unknown_host},
         {"restart", test_restart},
+        {"last-words", test_last_words},
         {"tokens", test_tokens},
     };
     CHECK(argc >= 5);
