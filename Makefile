@@ -109,8 +109,8 @@ $(NODE_PROJECT)/.installed: bindings-node/respass.node bindings-node/package.jso
 		@azure/identity@4 typescript@5 @types/node@20
 	touch $@
 
-# The C library with headers, pkg-config and CMake files.
-install: prepare
+# The C library with headers, pkg-config and CMake files. Needs cargo and cc, and nothing else.
+install:
 	scripts/install-c.sh $(PREFIX)
 
 $(C_PREFIX)/.installed: $(shell find core/src ffi-c/src ffi-c/adapters ffi-c/packaging ffi-c/include) Cargo.lock
