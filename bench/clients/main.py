@@ -47,7 +47,7 @@ class Bench:
         if "c" in languages:
             self.c = setup.c_programs()
         if "node" in languages:
-            self.node = setup.node_programs()
+            self.node = setup.node_packages()
         if "rust" in languages:
             self.rust = setup.rust_program()
 
@@ -56,11 +56,11 @@ class Bench:
         if language == "c":
             command = [self.c[name], scenario.workload, "127.0.0.1", server.port, self.seconds, scenario.tasks]
             return command + ([server.ca, servers.USER, servers.PASSWORD] if scenario.tls else [])
-        if language == "node":
-            return ["node", self.node[name], "127.0.0.1", server.port, self.seconds * NODE_FACTOR]
-        program = [self.rust] if language == "rust" else [self.python[language], HERE / "driver.py"]
+        seconds = self.seconds * (NODE_FACTOR if language == "node" else 1)
+        program = {"rust": [self.rust], "node": ["node", HERE / "node.mjs"]}.get(language)
+        program = program or [self.python[language], HERE / "driver.py"]
         command = [*program, name, scenario.workload, "--port", server.port]
-        command += ["--seconds", self.seconds, "--tasks", scenario.tasks]
+        command += ["--seconds", seconds, "--tasks", scenario.tasks]
         if scenario.tls:
             command += ["--ca", server.ca, "--user", servers.USER, "--password", servers.PASSWORD]
         return command
@@ -85,8 +85,6 @@ class Bench:
             return {"error": why.replace(str(setup.ROOT), ".").replace("|", "/")[:200]}
         printed = json.loads(done.stdout.splitlines()[-1])
         others = Usage(self.servers.values()).others_since(before)
-        if "ops" not in printed:
-            return {"rate": printed[scenario.workload], "others": others}
         ops = printed["ops"]
         return {"rate": ops / printed["seconds"], "cpu_us": printed["cpu_s"] / ops * 1e6, "others": others}
 

@@ -17,6 +17,9 @@ CLIENTS = {
     "hiredis": ("c", "hiredis"),
     "respass Node": ("node", "respass"),
     "node-redis": ("node", "node-redis"),
+    "ioredis": ("node", "ioredis"),
+    "ioredis, auto-pipelining": ("node", "ioredis-auto"),
+    "valkey-glide Node": ("node", "glide"),
     "respass Rust": ("rust", "respass"),
     "redis-rs": ("rust", "redis-rs"),
 }
@@ -74,11 +77,21 @@ def in_c(name, title, workload, target, own="respass C", beside=("respass C, pol
         )
 
 
+def in_node(name, title, workload, target, against=("node-redis",), only_tls=False, **options):
+    """Plain and over TLS."""
+    for prefix, tls in (("tls-", True),) if only_tls else (("", False), ("tls-", True)):
+        yield Scenario(
+            prefix + name, f"Node, {title}", workload, "respass Node", against, target, tls=tls, **options
+        )
+
+
 def rust(name, title, workload, target, **options):
     title = f"Rust, one thread of tokio, {title}"
     return Scenario(name, title, workload, "respass Rust", ("redis-rs",), target, **options)
 
 
+TURNS = "{} concurrent tasks, GET and SET in turn"
+MANY_AT_ONCE = ("node-redis", "ioredis, auto-pipelining", "valkey-glide Node")
 ONE, GETS, SETS = "sync GET, one at a time", "sync pipeline of 1,000 GET", "sync pipeline of 1,000 SET"
 SCENARIOS = (
     tasks("conc-100", 100, 4),
@@ -108,13 +121,16 @@ SCENARIOS = (
     *in_c("c-pipe-set", "batches of 1,000 SET", "pipe_set", 1.05),
     *in_c("c-lrange", "LRANGE of 100,000 x 20 B", "lrange", 1.8),
     *in_c("c-large", "GET of 64 MiB", "large", 1.8),
-    Scenario("node-pipe-get", "Node, batches of 1,000 GET", "ops_per_s", "respass Node", ("node-redis",)),
-    Scenario(
-        "node-conc-100",
-        "Node, 100 concurrent tasks, GET and SET in turn",
-        "tasks_ops_per_s",
-        "respass Node",
-        ("node-redis",),
+    *in_node("node-get", "GET, one at a time", "get", 1.05, against=("ioredis",), shares_cpu=True),
+    *in_node("node-pipe-get", "batches of 1,000 GET", "pipe_get", 1.5),
+    *in_node("node-pipe-set", "batches of 1,000 SET", "pipe_set", 1.4),
+    *in_node("node-conc-100", TURNS.format(100), "tasks", 2, against=MANY_AT_ONCE, tasks=100),
+    *in_node("node-conc-1000", TURNS.format("1,000"), "tasks", 3, against=MANY_AT_ONCE, tasks=1000),
+    *in_node("node-lrange", "LRANGE of 100,000 x 20 B", "lrange", 2.5),
+    *in_node("node-large", "GET of 64 MiB", "large", 1.6),
+    *in_node(
+        "node-connect", "a new client connects, logs in, PING, close", "connect", 1, only_tls=True,
+        against=("valkey-glide Node",), shares_cpu=True,
     ),
     rust("rust-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1, tasks=100),
     rust("rust-pipe-get", "pipeline of 1,000 GET", "pipe_get", 1.2),

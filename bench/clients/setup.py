@@ -87,22 +87,22 @@ def c_programs():
     }
 
 
-def node_programs():
-    """Ours, copied beside its native part so that the work tree stays as it is; and node-redis'."""
-    own, binding = WORK / "own-node", ROOT / "bindings-node"
-    for part in ("lib", "examples"):
-        shutil.copytree(binding / part, own / part, dirs_exist_ok=True)
-    shutil.copy(binding / "package.json", own)
-    native = own / "respass.node"
-    native.unlink(missing_ok=True)
-    shutil.copy(built("respass-node", "librespass_node.so"), native)
-    peers = Path(os.environ.get("BENCH_NODE", WORK / "node")).resolve()
-    if not (peers / "node_modules" / "redis").exists():
-        print("installing the Node peer", file=sys.stderr)
-        peers.mkdir(parents=True, exist_ok=True)
-        run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", peers, "redis")
-    os.environ["BENCH_NODE"] = str(peers)
-    return {"respass": own / "examples" / "probe.mjs", "node-redis": HERE / "node_redis.mjs"}
+NODE_PEERS = ("redis", "ioredis", "@valkey/valkey-glide")
+
+
+def node_packages():
+    """A folder with the peers and, packed and installed as for a user, ours."""
+    folder = Path(os.environ.get("BENCH_NODE", WORK / "node")).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", folder)
+    if not all((folder / "node_modules" / name).exists() for name in NODE_PEERS):
+        print("installing the Node peers", file=sys.stderr)
+        run(*install, *NODE_PEERS)
+    print("packing respass for Node", file=sys.stderr)
+    run("make", "npm", cwd=ROOT)
+    run(*install, *(ROOT / "dist").glob("respass-*.tgz"))
+    os.environ["BENCH_NODE"] = str(folder)
+    return folder
 
 
 def rust_program():
@@ -127,11 +127,10 @@ def versions(python, node, has_hiredis, has_rust):
         ]
         lines += ["C" + run(python["peers"], "--version").strip()]
     if node:
-        package = Path(os.environ["BENCH_NODE"]) / "node_modules" / "redis" / "package.json"
-        lines += [
-            f"node-redis {json.loads(package.read_text())['version']}",
-            "Node " + run("node", "--version").strip(),
-        ]
+        for name in NODE_PEERS:
+            package = node / "node_modules" / name / "package.json"
+            lines.append(f"{name} {json.loads(package.read_text())['version']} (Node)")
+        lines.append("Node " + run("node", "--version").strip())
     if has_hiredis:
         lines.append("hiredis " + hiredis_version())
     if has_rust:
