@@ -75,7 +75,7 @@
 //!   names the cause. A command that may have run is never sent again.
 //! - Nothing holds a lock while it waits or while it calls foreign code. No error, notice or `Debug` text
 //!   holds a token or a password.
-//! - Commands that need a connection of their own (BLPOP, SUBSCRIBE, WATCH) are refused for now.
+//! - Commands that need a connection of their own (BLPOP, SUBSCRIBE, WATCH) are refused, with an error that says so.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
