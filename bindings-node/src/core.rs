@@ -311,7 +311,7 @@ impl Core {
             into.copy_from_slice(bytes);
         }
         self.client.handle_transmitted(conn, len, now);
-        if self.client.has_transmit() { -(len as f64) } else { len as f64 }
+        if self.client.has_transmit(conn) { -(len as f64) } else { len as f64 }
     }
 
     fn next_output(&mut self, window: &mut [u8], out: &mut [u8], now: Now) -> u32 {

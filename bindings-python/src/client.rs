@@ -223,7 +223,7 @@ impl Core {
     fn wants_look(&self, py: Python<'_>, descriptor: i64) -> PyResult<bool> {
         let (is_idle, silent) = self.shared.peek(py, |state| {
             let silent = clock::now().monotonic.as_micros().saturating_sub(state.received_at);
-            (state.client.is_idle(), silent)
+            (state.taken_from.is_none_or(|conn| state.client.is_idle(conn)), silent)
         })?;
         Ok(silent > STALE || (is_idle && readable::is_readable(descriptor)))
     }

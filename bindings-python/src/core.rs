@@ -35,7 +35,7 @@ pub(crate) struct State {
     /// The connection that has bytes to write.
     pub(crate) transmit: Option<ConnId>,
     /// The connection whose bytes were taken last, while it is there.
-    taken_from: Option<ConnId>,
+    pub(crate) taken_from: Option<ConnId>,
     /// Taken, and not by the socket yet.
     unsent: Vec<u8>,
     /// For when a timer is set, in microseconds of the monotonic clock.
@@ -124,7 +124,7 @@ impl State {
     pub(crate) fn take_transmit(&mut self, now: Now) -> Vec<u8> {
         let Some(conn) = self.transmit else { return Vec::new() };
         let bytes = self.client.take_transmit(conn, now);
-        if !self.client.has_transmit() {
+        if !self.client.has_transmit(conn) {
             self.transmit = None;
         }
         bytes

@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.written = 0;
         shared.run(buffers, |client, now| {
             *unsent = client.exchange_transmit(*conn, std::mem::take(unsent), now);
-            *wants_write = client.has_transmit();
+            *wants_write = client.has_transmit(*conn);
         });
     }
 

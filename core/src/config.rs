@@ -30,6 +30,45 @@ pub struct Config {
     pub limits: Limits,
     /// Whether a token may travel without TLS, to a loopback host only. For tests.
     pub allow_plaintext_token: bool,
+    /// Whether to look for a cluster.
+    pub cluster: ClusterMode,
+    /// Where the nodes of a cluster are, which advertise addresses of their own.
+    pub address_map: AddressMap,
+}
+
+/// Whether the server is taken for a node of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClusterMode {
+    /// As the server says.
+    #[default]
+    Detect,
+    /// It must be: a server that knows of no cluster is an error.
+    Require,
+}
+
+/// How the addresses that nodes advertise become addresses to connect to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressMap {
+    /// `Azure` for hosts of Azure, and wherever all nodes share one host and differ in port; else `Advertised`.
+    #[default]
+    Auto,
+    /// The configured host with the advertised port; where nodes share a port, or cannot be reached so, the advertised
+    /// address. Certificates are verified by the configured name.
+    Azure,
+    /// The advertised address, verified by the advertised host. Tokens go to these hosts only: names, addresses, or
+    /// `*.example.com` for every name below it.
+    Advertised {
+        /// Beside the configured host.
+        allowed_hosts: Vec<String>,
+    },
+    /// Advertised address and where it is. Others are not connected to. Certificates are verified by the configured
+    /// name.
+    Table(Vec<((String, u16), (String, u16))>),
+    /// The driver maps what [`Output::Connect`](crate::Output::Connect) names. Certificates are verified by the
+    /// configured name.
+    Driver,
 }
 
 impl Config {
@@ -45,6 +84,8 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             allow_plaintext_token: false,
+            cluster: ClusterMode::default(),
+            address_map: AddressMap::default(),
         }
     }
 
@@ -130,6 +171,8 @@ pub struct Timeouts {
     pub silence: Duration,
     /// Longest wait between two attempts to connect.
     pub reconnect_max: Duration,
+    /// Between two looks at a cluster's map that nothing else called for.
+    pub topology: Duration,
 }
 
 impl Default for Timeouts {
@@ -144,6 +187,7 @@ impl Default for Timeouts {
             alignment: Duration::from_secs(10),
             silence: Duration::from_secs(15),
             reconnect_max: Duration::from_secs(10),
+            topology: Duration::from_secs(60),
         }
     }
 }
@@ -162,6 +206,8 @@ pub struct Limits {
     /// Bytes sealed before the socket took those before: what is not sealed can still be withdrawn, and gives way to
     /// a re-authentication.
     pub sealed_ahead_max: usize,
+    /// Connections for blocking commands and sessions together. Who finds none free waits.
+    pub own_connections_max: usize,
 }
 
 impl Default for Limits {
@@ -172,6 +218,7 @@ impl Default for Limits {
             command_len_max: 512 << 20,
             arguments_max: 1 << 20,
             sealed_ahead_max: 64 << 10,
+            own_connections_max: 64,
         }
     }
 }

@@ -42,6 +42,10 @@ pub enum ErrorCode {
     Tls = 202,
     /// The server's bytes were no RESP, or its replies did not fit the commands.
     Protocol = 203,
+    /// The connection was lost since WATCH: nobody knows whether the keys were written to.
+    WatchLost = 204,
+    /// No node of the cluster serves the slot, or the server is no node of a cluster.
+    NoNode = 205,
 
     /// No reply came in time.
     Timeout = 300,

@@ -58,10 +58,12 @@ pub use auth::{
     Claims, FetchedToken, IssuedToken, LoginRefusal, SourceOutput, TokenFailure, TokenSource, TokenState,
 };
 pub use client::{
-    AuthStatus, Client, DisconnectCause, Notice, NoticeKind, Output, OutputKind, ReplyBatch, Severity, Wakeup,
+    AuthStatus, ChannelKind, Client, ConnectionStatus, DisconnectCause, LaneKind, Message, MessageBatch,
+    MessageEntry, MessageKind, Notice, NoticeKind, Output, OutputKind, ReplyBatch, SessionId, Severity,
+    SubscriberId, Wakeup,
 };
 pub use command::{Command, CommandId, CommandIds};
-pub use config::{Config, Credential, Limits, Timeouts};
+pub use config::{AddressMap, ClusterMode, Config, Credential, Limits, Timeouts};
 pub use connection::{Answer, ConnId, WakeupReason};
 pub use error::{CommandError, ConfigError, ErrorCode, Outcome, SubmitError};
 pub use secret::Secret;

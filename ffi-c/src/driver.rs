@@ -309,7 +309,7 @@ impl Driver {
         if self.now.monotonic.since(self.received_at) < SILENCE_MIN {
             return;
         }
-        if self.core.is_idle() {
+        if self.link.as_ref().is_none_or(|link| self.core.is_idle(link.conn)) {
             for _ in 0..LOOKS_MAX {
                 if !self.read(|socket, buffer| socket.read_now(buffer)) {
                     break;
@@ -487,7 +487,7 @@ impl Driver {
             match link.socket.write(bytes) {
                 Progress::Bytes(len) => {
                     self.core.handle_transmitted(link.conn, len, self.now);
-                    if !self.core.has_transmit() {
+                    if !self.core.has_transmit(link.conn) {
                         link.is_full = false;
                         return;
                     }

@@ -6,10 +6,10 @@ use std::fs;
 /// From the ground up. Modules of one line do not know each other.
 const LAYERS: [&[&str]; 8] = [
     &["time", "rng", "secret"],
-    &["resp"],
-    &["command"],
+    &["resp", "slot"],
+    &["command", "command_table"],
     &["tls", "auth"],
-    &["connection"],
+    &["connection", "cluster"],
     &["error"],
     &["config"],
     &["client"],

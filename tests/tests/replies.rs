@@ -42,7 +42,7 @@ fn a_buffer_given_back_is_filled_again_and_nothing_of_its_old_bytes_leaves() {
     talk.submit("GET b");
     let bytes = talk.client.exchange_transmit(conn, Vec::new(), now);
     assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"[..], place));
-    assert!(!talk.client.has_transmit());
+    assert!(!talk.client.has_transmit(conn));
 }
 
 #[test]

@@ -6,9 +6,12 @@
 
 mod command_clock;
 mod events;
+mod messages;
 mod node;
 mod output;
+mod sessions;
 mod submit;
+mod subscribers;
 mod tokens;
 mod trouble;
 
@@ -22,8 +25,10 @@ use crate::error::{CommandError, ConfigError, ErrorCode, Outcome};
 use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now, UnixTime};
 use crate::tls::TlsSettings;
+pub use messages::{ChannelKind, Message, MessageBatch, MessageEntry, MessageKind, SubscriberId};
 use node::Node;
 pub use output::{Notice, NoticeKind, Output, OutputKind, ReplyBatch, Severity};
+pub use sessions::SessionId;
 use std::collections::VecDeque;
 use tokens::{Arrival, Tokens};
 use trouble::{Stage, Trouble};
@@ -64,6 +69,57 @@ pub struct AuthStatus {
     pub reauth_count: u64,
     /// What last went wrong, if it still does.
     pub last_error: Option<String>,
+    /// Every connection that there is.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// How one connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionStatus {
+    /// The connection.
+    pub conn: ConnId,
+    /// The host that was dialled.
+    pub host: String,
+    /// The port that was dialled.
+    pub port: u16,
+    /// What it is for.
+    pub lane: LaneKind,
+    /// Whether it is logged in.
+    pub is_ready: bool,
+    /// When the token that it uses ends, by its own claim.
+    pub expires_on: Option<UnixTime>,
+    /// The same as well as it is known, on the monotonic clock.
+    pub expires_at: Option<Instant>,
+}
+
+/// What a connection is for. The numbers are the same in every language and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum LaneKind {
+    /// Ordinary commands, of everybody.
+    Main = 1,
+    /// One blocking command after the other.
+    Blocking = 2,
+    /// A session's own.
+    Session = 3,
+    /// Subscriptions.
+    Subscriber = 4,
+    /// MONITOR.
+    Monitor = 5,
+}
+
+impl LaneKind {
+    /// A stable name, the same in every language.
+    pub fn name(self) -> &'static str {
+        match self {
+            LaneKind::Main => "main",
+            LaneKind::Blocking => "blocking",
+            LaneKind::Session => "session",
+            LaneKind::Subscriber => "subscriber",
+            LaneKind::Monitor => "monitor",
+        }
+    }
 }
 
 /// A Redis client without sockets, clocks and threads. See the crate's description for how to drive it.
@@ -363,7 +419,8 @@ impl Client {
     }
 
     /// Whether there is something to transmit that was not taken: [`Output::Transmit`] comes only once for it.
-    pub fn has_transmit(&self) -> bool {
+    pub fn has_transmit(&self, conn: ConnId) -> bool {
+        let _ = conn;
         self.is_transmit_signalled
     }
 
@@ -391,7 +448,8 @@ impl Client {
 
     /// Whether the server has nothing to answer: bytes that come now are its own idea, or the connection's end. A
     /// driver that does not read all the time does well to look for them before it writes.
-    pub fn is_idle(&self) -> bool {
+    pub fn is_idle(&self, conn: ConnId) -> bool {
+        let _ = conn;
         self.node.connection.as_ref().is_none_or(Connection::is_idle)
     }
 
@@ -421,6 +479,7 @@ impl Client {
             expires_at: used.map(|token| token.expires_at),
             reauth_count: self.reauth_count,
             last_error: self.last_error.clone(),
+            connections: Vec::new(),
         }
     }
 

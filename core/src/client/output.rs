@@ -1,5 +1,6 @@
 //! What a client wants done, and what it has to tell.
 
+use super::messages::{MessageBatch, SubscriberId};
 use crate::auth::LoginRefusal;
 use crate::command::CommandId;
 use crate::connection::{Answer, ConnId};
@@ -50,6 +51,8 @@ pub enum Output {
     },
     /// Something worth a log line or a metric; nothing to act on.
     Notice(Notice),
+    /// What a subscription or MONITOR brought.
+    Messages(MessageBatch),
 }
 
 /// What an [`Output`] is, as a number that is the same in every language.
@@ -71,6 +74,8 @@ pub enum OutputKind {
     Failed = 6,
     /// [`Output::Notice`]
     Notice = 7,
+    /// [`Output::Messages`]
+    Messages = 8,
 }
 
 impl Output {
@@ -84,6 +89,7 @@ impl Output {
             Output::Replies(_) => OutputKind::Replies,
             Output::Failed { .. } => OutputKind::Failed,
             Output::Notice(_) => OutputKind::Notice,
+            Output::Messages(_) => OutputKind::Messages,
         }
     }
 }
@@ -155,6 +161,28 @@ pub enum Notice {
     },
     /// A token names another identity than the one this client logged in as. It is not used.
     IdentityChanged,
+    /// The map of the cluster changed.
+    TopologyChanged {
+        /// How many primaries it has.
+        primaries: usize,
+    },
+    /// A server sent commands elsewhere, or described a cluster, in a way that is not followed.
+    RedirectIgnored {
+        /// The connection it came over.
+        conn: ConnId,
+        /// What was wrong with it.
+        cause: String,
+    },
+    /// Messages may have been missed: a subscriber was without a connection.
+    Gap {
+        /// The subscriber.
+        subscriber: SubscriberId,
+    },
+    /// The service told of maintenance.
+    Maintenance {
+        /// What it told.
+        text: String,
+    },
 }
 
 /// What a notice tells, as a number that is the same in every language and is never reused.
@@ -178,6 +206,14 @@ pub enum NoticeKind {
     ClockJumped = 7,
     /// A token names another identity. It is not used.
     IdentityChanged = 8,
+    /// The map of the cluster changed.
+    TopologyChanged = 9,
+    /// A redirect or a description of a cluster is not followed.
+    RedirectIgnored = 10,
+    /// Messages may have been missed.
+    Gap = 11,
+    /// The service told of maintenance.
+    Maintenance = 12,
 }
 
 impl NoticeKind {
@@ -192,6 +228,10 @@ impl NoticeKind {
             NoticeKind::ClockIsWrong => "clock-is-wrong",
             NoticeKind::ClockJumped => "clock-jumped",
             NoticeKind::IdentityChanged => "identity-changed",
+            NoticeKind::TopologyChanged => "topology-changed",
+            NoticeKind::RedirectIgnored => "redirect-ignored",
+            NoticeKind::Gap => "gap",
+            NoticeKind::Maintenance => "maintenance",
         }
     }
 
@@ -199,13 +239,17 @@ impl NoticeKind {
     pub fn severity(self) -> Severity {
         match self {
             NoticeKind::Ready => Severity::Debug,
-            NoticeKind::ConnectionLost | NoticeKind::ReAuthenticated | NoticeKind::ClockJumped => {
-                Severity::Info
-            }
+            NoticeKind::ConnectionLost
+            | NoticeKind::ReAuthenticated
+            | NoticeKind::ClockJumped
+            | NoticeKind::TopologyChanged
+            | NoticeKind::Gap
+            | NoticeKind::Maintenance => Severity::Info,
             NoticeKind::LoginRefused
             | NoticeKind::ReAuthRefused
             | NoticeKind::ClockIsWrong
-            | NoticeKind::IdentityChanged => Severity::Warning,
+            | NoticeKind::IdentityChanged
+            | NoticeKind::RedirectIgnored => Severity::Warning,
         }
     }
 }
@@ -234,6 +278,10 @@ impl Notice {
             Notice::ClockIsWrong { .. } => NoticeKind::ClockIsWrong,
             Notice::ClockJumped { .. } => NoticeKind::ClockJumped,
             Notice::IdentityChanged => NoticeKind::IdentityChanged,
+            Notice::TopologyChanged { .. } => NoticeKind::TopologyChanged,
+            Notice::RedirectIgnored { .. } => NoticeKind::RedirectIgnored,
+            Notice::Gap { .. } => NoticeKind::Gap,
+            Notice::Maintenance { .. } => NoticeKind::Maintenance,
         }
     }
 
@@ -255,8 +303,13 @@ impl Notice {
             | Notice::LoginRefused { conn, .. }
             | Notice::ReAuthenticated { conn, .. }
             | Notice::ReAuthRefused { conn, .. }
+            | Notice::RedirectIgnored { conn, .. }
             | Notice::ClockIsWrong { conn } => Some(*conn),
-            Notice::ClockJumped { .. } | Notice::IdentityChanged => None,
+            Notice::ClockJumped { .. }
+            | Notice::IdentityChanged
+            | Notice::TopologyChanged { .. }
+            | Notice::Gap { .. }
+            | Notice::Maintenance { .. } => None,
         }
     }
 }
@@ -280,6 +333,14 @@ impl fmt::Display for Notice {
             }
             Notice::ClockJumped { ahead } => write!(f, "the wall clock ran ahead by {} s", ahead.as_secs()),
             Notice::IdentityChanged => f.write_str("a token of another identity came and is not used"),
+            Notice::TopologyChanged { primaries } => {
+                write!(f, "the cluster's map changed: {primaries} primaries")
+            }
+            Notice::RedirectIgnored { cause, .. } => write!(f, "not followed: {cause}"),
+            Notice::Gap { .. } => {
+                f.write_str("a subscriber was without a connection: messages may be missing")
+            }
+            Notice::Maintenance { text } => write!(f, "the service told of maintenance: {text}"),
         }
     }
 }
