@@ -2,13 +2,15 @@
 //! that language's users expect and the facts do not tell.
 //!
 //! `facts` reads what commands are, `surface` what a language calls them, `plan` brings both together into methods
-//! that know no language, and one writer per language turns those into text.
+//! that know no language, and one writer per language turns those into text. `table` writes what the core itself must
+//! know: where a command's keys are and which nodes run it.
 
 pub mod facts;
 mod node;
 pub mod plan;
 mod python;
 pub mod surface;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,10 +32,13 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// Where the surface names what the facts do not have, or leaves a command out without a reason.
 pub fn generate(root: &Path) -> Outcome<Vec<File>> {
-    let mut commands = facts::read(&text(root, "core/commands.json")?)?;
-    commands.extend(facts::read(&text(root, "core/commands-later.json")?)?);
+    let known = [text(root, "core/commands.json")?, text(root, "core/commands-later.json")?];
+    let mut commands = Vec::new();
+    for facts in &known {
+        commands.extend(facts::read(facts)?);
+    }
     commands.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut files = Vec::new();
+    let mut files = vec![table::file(&known, &text(root, "core/commands-routing.json")?)?];
     for (name, write) in WRITERS {
         let of_language = |error| format!("{name}: {error}");
         let surface =

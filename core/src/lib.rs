@@ -44,6 +44,7 @@
 
 mod auth;
 mod client;
+mod cluster;
 mod command;
 mod config;
 mod connection;
@@ -51,6 +52,7 @@ mod error;
 pub mod resp;
 mod rng;
 mod secret;
+mod slot;
 mod time;
 mod tls;
 

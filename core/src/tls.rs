@@ -51,6 +51,8 @@ impl std::error::Error for TlsError {}
 pub(crate) struct TlsSettings {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    /// The name is configured apart from the host.
+    is_named: bool,
     clock: Arc<SharedClock>,
 }
 
@@ -71,8 +73,7 @@ impl TlsSettings {
     pub(crate) fn new(tls: &TlsConfig, host: &str) -> Result<TlsSettings, TlsError> {
         let clock = Arc::new(SharedClock::default());
         let name = tls.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| TlsError(format!("'{name}' is no name that a certificate can be verified by")))?;
+        let name = server_name(name)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_details(provider, clock.clone())
             .with_safe_default_protocol_versions()
@@ -91,7 +92,7 @@ impl TlsSettings {
         // Early data could be replayed: a command would run twice.
         config.enable_early_data = false;
         config.resumption = Resumption::in_memory_sessions(8);
-        Ok(TlsSettings { config: Arc::new(config), name, clock })
+        Ok(TlsSettings { config: Arc::new(config), name, is_named: tls.server_name.is_some(), clock })
     }
 
     /// Tells the time that certificates are judged by.
@@ -99,11 +100,29 @@ impl TlsSettings {
         self.clock.0.store(now.unix.as_secs(), Ordering::Relaxed);
     }
 
+    /// A connection whose server must show a certificate of the configured name.
     pub(crate) fn connect(&self) -> Result<TlsSession, TlsError> {
-        let connection = ClientConnection::new(self.config.clone(), self.name.clone())
-            .map_err(|error| TlsError(error.to_string()))?;
+        self.connect_to(self.name.clone())
+    }
+
+    /// A connection whose server must show a certificate of that name or address, unless a name is configured for all.
+    pub(crate) fn connect_as(&self, host: &str) -> Result<TlsSession, TlsError> {
+        if self.is_named {
+            return self.connect();
+        }
+        self.connect_to(server_name(host)?)
+    }
+
+    fn connect_to(&self, name: ServerName<'static>) -> Result<TlsSession, TlsError> {
+        let connection =
+            ClientConnection::new(self.config.clone(), name).map_err(|error| TlsError(error.to_string()))?;
         Ok(TlsSession { connection, has_peer_closed: false })
     }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| TlsError(format!("'{name}' is no name that a certificate can be verified by")))
 }
 
 fn roots(tls: &TlsConfig) -> Result<RootCertStore, TlsError> {

@@ -7,7 +7,7 @@ use std::fs;
 const LAYERS: [&[&str]; 8] = [
     &["time", "rng", "secret"],
     &["resp", "slot"],
-    &["command", "command_table"],
+    &["command"],
     &["tls", "auth"],
     &["connection", "cluster"],
     &["error"],

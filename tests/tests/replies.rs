@@ -450,10 +450,10 @@ fn commands_that_are_malformed_or_not_ours_to_send_are_refused_with_nothing_queu
         talk.client.submit(Command::new(&arguments), now).expect_err("refused")
     };
     assert_eq!(refusal(&mut talk, &[]).code, ErrorCode::InvalidCommand);
-    assert_eq!(refusal(&mut talk, &["BLPOP", "k", "0"]).code, ErrorCode::NeedsOwnConnection);
+    assert_eq!(refusal(&mut talk, &["WATCH", "k"]).code, ErrorCode::NeedsOwnConnection);
     assert_eq!(refusal(&mut talk, &["client", "Reply", "OFF"]).code, ErrorCode::OwnedByClient);
     assert!(refusal(&mut talk, &["subscribe", "c"]).text.contains("SUBSCRIBE"));
-    let batch = talk.client.submit_batch(b"GETaBLPOPk0", &[2, 3, 1, 3, 5, 1, 1], now);
+    let batch = talk.client.submit_batch(b"GETaWATCHk", &[2, 3, 1, 2, 5, 1], now);
     assert_eq!(batch.expect_err("all or nothing").code, ErrorCode::NeedsOwnConnection);
     assert_eq!(talk.sent(), "");
 }
@@ -472,10 +472,8 @@ fn a_batch_has_consecutive_ids() {
 fn commands_of_several_callers_are_refused_one_by_one() {
     let mut talk = Conversation::ready();
     let now = talk.now();
-    let ids = talk
-        .client
-        .submit_each(b"GETaBLPOPk0GETb", &[2, 3, 1, 3, 5, 1, 1, 2, 3, 1], now)
-        .expect("well-formed");
+    let ids =
+        talk.client.submit_each(b"GETaWATCHkGETb", &[2, 3, 1, 2, 5, 1, 2, 3, 1], now).expect("well-formed");
     talk.pump();
     let ids: Vec<_> = ids.iter().collect();
     assert_eq!(talk.sent_commands(), ["GET a", "GET b"]);

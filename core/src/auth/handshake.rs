@@ -47,6 +47,10 @@ pub(crate) struct Handshake {
     hello_refused: bool,
     /// The error that HELLO was answered with, where that was no refusal of the login.
     hello_error: Option<LoginRefusal>,
+    /// HELLO was accepted: the connection speaks RESP3.
+    is_resp3: bool,
+    /// HELLO told that the server is a node of a cluster.
+    is_cluster_node: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,17 @@ impl Handshake {
             due: VecDeque::new(),
             hello_refused: false,
             hello_error: None,
+            is_resp3: false,
+            is_cluster_node: false,
         }
+    }
+
+    pub(crate) fn is_resp2(&self) -> bool {
+        !self.is_resp3
+    }
+
+    pub(crate) fn is_cluster_node(&self) -> bool {
+        self.is_cluster_node
     }
 
     /// What the server said to HELLO, if that was an error: where it closes the connection then, this is why.
@@ -164,7 +178,11 @@ impl Handshake {
     /// `None` where HELLO succeeded or only HELLO itself was refused.
     fn judge_hello(&mut self, reply: &Reply<'_>) -> Option<Progress> {
         match reply.kind() {
-            Kind::Map if proto_of(reply) == Some(3) => None,
+            Kind::Map if value_of(reply, b"proto").and_then(|proto| proto.as_integer()) == Some(3) => {
+                self.is_resp3 = true;
+                self.is_cluster_node = value_of(reply, b"mode").is_some_and(|mode| mode.is_text(b"cluster"));
+                None
+            }
             Kind::Error if is_about_login(reply.as_bytes()) => {
                 Some(self.refuse(&String::from_utf8_lossy(reply.as_bytes())))
             }
@@ -207,11 +225,11 @@ fn user_or_default(login: &Login) -> &[u8] {
     if login.username.is_empty() { b"default" } else { login.username.as_bytes() }
 }
 
-fn proto_of(hello: &Reply<'_>) -> Option<i64> {
+fn value_of<'a>(hello: &Reply<'a>, wanted: &[u8]) -> Option<Reply<'a>> {
     let mut elements = hello.elements();
     while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
-        if key.is_text(b"proto") {
-            return value.as_integer();
+        if key.is_text(wanted) {
+            return Some(value);
         }
     }
     None

@@ -10,5 +10,5 @@ pub use claims::Claims;
 pub(crate) use diagnosis::{Diagnosis, LoginFault};
 pub use handshake::LoginRefusal;
 pub(crate) use handshake::{Handshake, Login, Progress, encode_auth};
-pub(crate) use schedule::close_margin;
+pub(crate) use schedule::{close_margin, lead};
 pub use source::{FetchedToken, IssuedToken, SourceOutput, TokenFailure, TokenSource, TokenState};

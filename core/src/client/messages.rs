@@ -1,5 +1,6 @@
 //! What subscriptions bring, in one shape for all protocols and languages.
 
+pub use crate::connection::ChannelKind;
 use std::ops::Range;
 
 /// Who subscribes, or monitors: has connections of its own. Never reused.
@@ -17,18 +18,6 @@ impl SubscriberId {
     pub const fn from_u64(number: u64) -> SubscriberId {
         SubscriberId(number)
     }
-}
-
-/// What is subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum ChannelKind {
-    /// A channel by its name (`SUBSCRIBE`).
-    Channel = 1,
-    /// All channels whose names match (`PSUBSCRIBE`).
-    Pattern = 2,
-    /// A channel that lives on the shard of its slot (`SSUBSCRIBE`).
-    Shard = 3,
 }
 
 /// What a message is. The numbers are the same in every language and never change.
@@ -126,5 +115,94 @@ impl MessageBatch {
         let end = offset.saturating_add(len);
         let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
         range.and_then(|(start, end)| self.bytes.get(Range { start, end })).unwrap_or_default()
+    }
+}
+
+impl MessageKind {
+    pub(super) fn subscribed(kind: ChannelKind) -> MessageKind {
+        match kind {
+            ChannelKind::Channel => MessageKind::Subscribed,
+            ChannelKind::Pattern => MessageKind::PatternSubscribed,
+            ChannelKind::Shard => MessageKind::ShardSubscribed,
+        }
+    }
+
+    pub(super) fn unsubscribed(kind: ChannelKind) -> MessageKind {
+        match kind {
+            ChannelKind::Channel => MessageKind::Unsubscribed,
+            ChannelKind::Pattern => MessageKind::PatternUnsubscribed,
+            ChannelKind::Shard => MessageKind::ShardUnsubscribed,
+        }
+    }
+}
+
+/// A message on its way to a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnedMessage {
+    kind: MessageKind,
+    pattern: Vec<u8>,
+    channel: Vec<u8>,
+    payload: Vec<u8>,
+    count: usize,
+}
+
+impl OwnedMessage {
+    pub(super) fn of(
+        kind: MessageKind,
+        pattern: &[u8],
+        channel: &[u8],
+        payload: &[u8],
+        count: usize,
+    ) -> OwnedMessage {
+        let (pattern, channel, payload) = (pattern.to_vec(), channel.to_vec(), payload.to_vec());
+        OwnedMessage { kind, pattern, channel, payload, count }
+    }
+}
+
+/// Gathers messages to one subscriber.
+pub(super) struct MessageBuilder(MessageBatch);
+
+impl MessageBuilder {
+    pub(super) fn new(subscriber: SubscriberId) -> MessageBuilder {
+        MessageBuilder(MessageBatch { subscriber, bytes: Vec::new(), entries: Vec::new() })
+    }
+
+    pub(super) fn push(
+        &mut self,
+        kind: MessageKind,
+        pattern: &[u8],
+        channel: &[u8],
+        payload: &[u8],
+        count: usize,
+    ) {
+        let bytes = &mut self.0.bytes;
+        let mut append = |part: &[u8]| {
+            let offset = bytes.len() as u64;
+            bytes.extend_from_slice(part);
+            (offset, part.len() as u64)
+        };
+        let (pattern_offset, pattern_len) = append(pattern);
+        let (channel_offset, channel_len) = append(channel);
+        let (payload_offset, payload_len) = append(payload);
+        self.0.entries.push(MessageEntry {
+            kind,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            pattern_offset,
+            pattern_len,
+            channel_offset,
+            channel_len,
+            payload_offset,
+            payload_len,
+        });
+    }
+
+    pub(super) fn push_owned(&mut self, message: &OwnedMessage) {
+        let OwnedMessage { kind, pattern, channel, payload, count } = message;
+        self.push(*kind, pattern, channel, payload, *count);
+    }
+
+    /// The messages; `None` where there are none.
+    pub(super) fn finish(self) -> Option<MessageBatch> {
+        (!self.0.entries.is_empty()).then_some(self.0)
     }
 }

@@ -1,6 +1,6 @@
 //! Which token a client's connections use.
 
-use crate::auth::{IssuedToken, Login, close_margin};
+use crate::auth::{IssuedToken, Login, close_margin, lead};
 use crate::connection::ConnectionToken;
 
 /// The tokens of one client.
@@ -85,10 +85,13 @@ impl Tokens {
     pub(crate) fn for_connection(&self, now: crate::time::Instant) -> Option<ConnectionToken> {
         let token = self.current.as_ref().filter(|_| !self.is_refused())?;
         let close_at = token.expires_at.before(close_margin(token.life));
+        let handover_at = token.expires_at.before(close_margin(token.life).max(lead(token.life) / 2));
         let username = self.username.as_deref().or(token.oid())?;
         (now < close_at).then(|| ConnectionToken {
             login: Login { username: username.to_owned(), secret: Some(token.secret.clone()) },
             generation: token.generation,
+            expires_on: token.expires_on(),
+            handover_at,
             close_at,
             expires_at: token.expires_at,
         })

@@ -14,9 +14,15 @@ pub(crate) struct Slot {
     /// For the client's own commands: the id before which it was sealed, which keeps the slots sorted.
     pub(crate) id: CommandId,
     /// On the command clock, in microseconds.
-    deadline: u64,
+    pub(crate) deadline: u64,
+    /// Where its bytes are in the queue's stream; `u64::MAX` for the client's own.
+    pub(crate) at: u64,
     /// Bytes of the command.
-    len: u32,
+    pub(crate) len: u32,
+    /// How often the command was sent elsewhere, or again.
+    pub(crate) attempts: u8,
+    /// The first bytes are those of `ASKING`.
+    pub(crate) is_asking: bool,
     /// Its deadline has passed.
     is_overdue: bool,
     pub(crate) kind: SlotKind,
@@ -25,17 +31,31 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotKind {
     Command,
+    /// The client looks at the reply before anybody else does.
+    Inspected,
     /// MULTI's `+OK` and each `+QUEUED`.
     TransactionStep,
     /// EXEC's reply, which is the transaction's.
     Transaction,
     /// Nobody waits any more.
     Detached,
+    /// `ASKING`, ahead of a command whose slot is on its way to this node.
+    Asking,
     Login,
     ReAuth,
     /// `PING <nonce>` behind a re-AUTH.
     ReAuthPing,
     Probe,
+    /// A question about the cluster.
+    Topology,
+    /// SUBSCRIBE or UNSUBSCRIBE of one channel.
+    Subscription,
+    /// MONITOR.
+    Monitor,
+    /// PING, behind everything that was published before.
+    Marker,
+    /// UNWATCH, and the like: its reply tells nothing.
+    Courtesy,
 }
 
 impl SlotKind {
@@ -43,12 +63,16 @@ impl SlotKind {
     pub(crate) const fn is_callers(self) -> bool {
         matches!(
             self,
-            SlotKind::Command | SlotKind::TransactionStep | SlotKind::Transaction | SlotKind::Detached
+            SlotKind::Command
+                | SlotKind::Inspected
+                | SlotKind::TransactionStep
+                | SlotKind::Transaction
+                | SlotKind::Detached
         )
     }
 
     const fn has_waiter(self) -> bool {
-        matches!(self, SlotKind::Command | SlotKind::Transaction)
+        matches!(self, SlotKind::Command | SlotKind::Inspected | SlotKind::Transaction)
     }
 }
 
@@ -62,23 +86,27 @@ pub(crate) struct InFlight {
     len_bytes: usize,
     /// How many replies are overdue.
     overdue: usize,
+    /// A command came from elsewhere: ids are in no order.
+    is_mixed: bool,
 }
 
 impl InFlight {
     /// The reply that counts, of a command or of a transaction.
-    pub(crate) fn push_command(&mut self, command: &Queued, kind: SlotKind) {
+    pub(crate) fn push_command(&mut self, command: &Queued, at: u64, kind: SlotKind) {
+        self.is_mixed = !self.slots.is_empty() && (self.is_mixed || command.id < self.latest);
         self.latest = command.id;
         let kind = if command.is_wanted() { kind } else { SlotKind::Detached };
         let len = u32::try_from(command.len).unwrap_or(u32::MAX);
         self.len_bytes += len as usize;
-        let (id, deadline) = (command.id, command.deadline);
-        self.slots.push_back(Slot { id, deadline, len, is_overdue: false, kind });
+        let &Queued { id, deadline, attempts, is_asking, .. } = command;
+        self.slots.push_back(Slot { id, deadline, at, len, attempts, is_asking, is_overdue: false, kind });
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
     }
 
-    pub(crate) fn push_step(&mut self, id: CommandId) {
-        self.push_undated(id, SlotKind::TransactionStep);
+    /// A reply ahead of the one that counts.
+    pub(crate) fn push_step(&mut self, id: CommandId, kind: SlotKind) {
+        self.push_undated(id, kind);
     }
 
     /// A command of the client's own.
@@ -87,7 +115,21 @@ impl InFlight {
     }
 
     fn push_undated(&mut self, id: CommandId, kind: SlotKind) {
-        self.slots.push_back(Slot { id, deadline: u64::MAX, len: 0, is_overdue: false, kind });
+        self.slots.push_back(Slot {
+            id,
+            deadline: u64::MAX,
+            at: u64::MAX,
+            len: 0,
+            attempts: 0,
+            is_asking: false,
+            is_overdue: false,
+            kind,
+        });
+    }
+
+    /// Where the bytes begin that belong to replies which are due.
+    pub(crate) fn oldest_at(&self) -> Option<u64> {
+        self.slots.iter().map(|slot| slot.at).find(|&at| at < u64::MAX)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Slot> {
@@ -100,6 +142,11 @@ impl InFlight {
     /// Bytes of the commands whose replies are due.
     pub(crate) fn len_bytes(&self) -> usize {
         self.len_bytes
+    }
+
+    /// Whether any reply is due that a caller's command has.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.slots.iter().any(|slot| slot.kind.is_callers())
     }
 
     pub(crate) fn front_kind(&self) -> Option<SlotKind> {
@@ -131,9 +178,12 @@ impl InFlight {
 
     /// Detaches one waiter; whether there was one.
     pub(crate) fn detach(&mut self, id: CommandId) -> bool {
-        let from = self.slots.partition_point(|slot| slot.id < id);
-        let slot =
-            self.slots.range_mut(from..).take_while(|slot| slot.id == id).find(|slot| slot.kind.has_waiter());
+        let from = if self.is_mixed { 0 } else { self.slots.partition_point(|slot| slot.id < id) };
+        let slot = self
+            .slots
+            .range_mut(from..)
+            .take_while(|slot| slot.id == id || self.is_mixed)
+            .find(|slot| slot.id == id && slot.kind.has_waiter());
         match slot {
             Some(slot) => {
                 slot.kind = SlotKind::Detached;

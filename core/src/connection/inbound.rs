@@ -2,11 +2,102 @@
 
 use super::in_flight::Slot;
 use super::transaction::TransactionProgress;
-use super::{Answer, Breakage, Connection, Event, Phase, ReAuth, SlotKind};
+use super::{Answer, Breakage, Connection, Event, Phase, ReAuth, SlotKind, SlotReply, Transport};
 use crate::resp::{Frame, Kind, Reply};
 use crate::time::Instant;
+use crate::tls::TlsError;
 
 impl Connection {
+    /// A buffer for the next read, with room for so many bytes.
+    pub(crate) fn lend_buffer(&mut self, room: usize) -> Vec<u8> {
+        match self.transport {
+            Transport::Plain => self.decoder.lend(room),
+            Transport::Tls(_) => {
+                let mut records = std::mem::take(&mut self.records);
+                records.reserve(room);
+                records
+            }
+        }
+    }
+
+    /// Memory for the next large reply.
+    pub(crate) fn donate(&mut self, block: Vec<u8>) {
+        self.decoder.donate(block);
+    }
+
+    /// As `handle_received`, for bytes that were appended to the buffer lent.
+    pub(crate) fn handle_filled(
+        &mut self,
+        mut buffer: Vec<u8>,
+        now: Instant,
+        answers: &mut Vec<Answer>,
+        events: &mut Vec<Event>,
+    ) {
+        match self.transport {
+            Transport::Plain => match self.decoder.take_back(buffer) {
+                Some(0) => {}
+                Some(_) => self.handle_bytes(None, now, answers, events),
+                None => events.push(Event::Broken(Breakage::BufferLost)),
+            },
+            Transport::Tls(_) => {
+                if !buffer.is_empty() {
+                    self.handle_received(&buffer, now, answers, events);
+                }
+                buffer.clear();
+                self.records = buffer;
+            }
+        }
+    }
+
+    /// Bytes were received: answers to user commands are appended to `answers`.
+    pub(crate) fn handle_received(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        answers: &mut Vec<Answer>,
+        events: &mut Vec<Event>,
+    ) {
+        if self.decoder.is_lent() {
+            return events.push(Event::Broken(Breakage::BufferLost));
+        }
+        let tls_error = match &mut self.transport {
+            Transport::Plain => {
+                self.decoder.receive(bytes);
+                None
+            }
+            Transport::Tls(session) => {
+                session.receive(bytes, self.decoder.receive_into(bytes.len()), self.outbound.tail()).err()
+            }
+        };
+        self.handle_bytes(tls_error, now, answers, events);
+    }
+
+    /// The decoder has new bytes.
+    fn handle_bytes(
+        &mut self,
+        tls_error: Option<TlsError>,
+        now: Instant,
+        answers: &mut Vec<Answer>,
+        events: &mut Vec<Event>,
+    ) {
+        self.received_at = now;
+        if tls_error.is_none()
+            && self.phase == Phase::LoggingIn
+            && !self.has_begun_login
+            && self.is_verified()
+        {
+            self.begin_login(events);
+        }
+        // Whole frames that came before a TLS error were verified: they still count.
+        if let Err(breakage) = self.handle_frames(now, answers, events) {
+            events.push(Event::Broken(breakage));
+        } else if let Some(error) = tls_error {
+            events.push(Event::Broken(Breakage::Tls(error)));
+        } else if self.has_peer_closed() {
+            events.push(Event::Broken(Breakage::PeerClosed));
+        }
+    }
+
     pub(super) fn handle_frames(
         &mut self,
         now: Instant,
@@ -14,8 +105,8 @@ impl Connection {
         events: &mut Vec<Event>,
     ) -> Result<(), Breakage> {
         while let Some(frame) = self.decoder.next_frame().map_err(Breakage::Protocol)? {
-            if frame.kind == Kind::Push {
-                // Nothing was subscribed to: an unasked push answers nobody.
+            if self.is_push(frame) {
+                self.handle_push(frame, events);
                 continue;
             }
             let slot = self.in_flight.pop().ok_or(Breakage::SurplusReply)?;
@@ -23,9 +114,15 @@ impl Connection {
                 events.push(Event::LoginLost);
             }
             match slot.kind {
-                SlotKind::Command => {
+                SlotKind::Command | SlotKind::Inspected => {
                     self.was_useful = true;
-                    answers.push(Answer { command: slot.id, node: frame.node });
+                    let is_inspected = slot.kind == SlotKind::Inspected
+                        || (frame.kind == Kind::Error && did_not_run(self.reply(frame).as_bytes()));
+                    if is_inspected {
+                        events.push(Event::Inspected(slot.reply(frame)));
+                    } else {
+                        answers.push(Answer { command: slot.id, node: frame.node });
+                    }
                 }
                 // Where it was a transaction, its steps end here.
                 SlotKind::Detached => self.transaction = TransactionProgress::default(),
@@ -34,6 +131,15 @@ impl Connection {
                     self.transaction.handle_step(&Reply::at(nodes, bytes, frame.node));
                 }
                 SlotKind::Transaction => self.handle_exec(slot, frame, answers, events),
+                SlotKind::Asking | SlotKind::Courtesy => {}
+                SlotKind::Topology => {
+                    if let Some(question) = self.asked.take() {
+                        events.push(Event::Topology { question, node: frame.node });
+                    }
+                }
+                SlotKind::Marker => events.push(Event::Marked),
+                SlotKind::Subscription => self.handle_wish_refused(frame, events)?,
+                SlotKind::Monitor => self.subscriptions.is_monitoring = frame.kind != Kind::Error,
                 SlotKind::Login => {
                     self.handle_login_reply(frame, now, events);
                     if matches!(events.last(), Some(Event::LoginRefused(_))) {
@@ -53,7 +159,7 @@ impl Connection {
         Ok(())
     }
 
-    fn reply(&self, frame: Frame) -> Reply<'_> {
+    pub(super) fn reply(&self, frame: Frame) -> Reply<'_> {
         let (nodes, bytes) = self.decoder.tape();
         Reply::at(nodes, bytes, frame.node)
     }
@@ -62,7 +168,9 @@ impl Connection {
     fn check_nonce(&self, frame: Frame, expected: Option<&str>) -> Result<(), Breakage> {
         let reply = self.reply(frame);
         let is_forbidden = frame.kind == Kind::Error && reply.as_bytes().starts_with(b"NOPERM");
-        let matches = expected.is_some_and(|nonce| reply.is_text(nonce.as_bytes()));
+        // A subscribed connection of RESP2 answers with `["pong", nonce]`.
+        let answer = if frame.kind == Kind::Array { reply.elements().nth(1) } else { Some(reply) };
+        let matches = expected.zip(answer).is_some_and(|(nonce, answer)| answer.is_text(nonce.as_bytes()));
         if matches || is_forbidden { Ok(()) } else { Err(Breakage::NonceMismatch) }
     }
 
@@ -72,7 +180,7 @@ impl Connection {
             // Only where EXEC too says that it ran nothing; the first cause is worth more than EXECABORT.
             Some((step, text)) if frame.kind == Kind::Error => {
                 let has_run = progress.has_run;
-                events.push(Event::TransactionRefused { id: slot.id, step, text, has_run });
+                events.push(Event::TransactionRefused { reply: slot.reply(frame), step, text, has_run });
             }
             Some(_) | None => answers.push(Answer { command: slot.id, node: frame.node }),
         }
@@ -117,6 +225,23 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+impl Slot {
+    fn reply(self, frame: Frame) -> SlotReply {
+        let Slot { id, deadline, at, len, attempts, is_asking, kind, .. } = self;
+        SlotReply { id, deadline, at, len, attempts, is_asking, kind, node: frame.node }
+    }
+}
+
+/// Whether an error is one that servers answer instead of running a command. A script may give any error text it likes:
+/// the client knows which commands are scripts.
+fn did_not_run(text: &[u8]) -> bool {
+    let word = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    matches!(
+        word,
+        b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY"
+    )
 }
 
 /// Whether the error is the server's own about a connection that is not logged in. A script may give any

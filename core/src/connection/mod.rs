@@ -9,25 +9,29 @@
 
 mod in_flight;
 mod inbound;
+mod login;
 mod outbound;
 mod probe;
 mod queue;
+mod sealing;
+mod subscriptions;
 mod timers;
 mod transaction;
 
-use crate::auth::{Handshake, Login, LoginRefusal, Progress, encode_auth};
+use crate::auth::{Handshake, Login, LoginRefusal};
 use crate::command::CommandId;
-use crate::resp::{DecodeError, DecodeLimits, Decoder, Frame, Node, Reply, encode_command};
-use crate::rng::Rng;
-use crate::time::Instant;
+use crate::resp::{DecodeError, DecodeLimits, Decoder, Node};
+use crate::time::{Instant, UnixTime};
 use crate::tls::{TlsError, TlsSession};
 use in_flight::InFlight;
 pub(crate) use in_flight::SlotKind;
 use outbound::Outbound;
 use probe::Probes;
-use queue::Sealed;
-pub(crate) use queue::{Queue, Removed};
+pub(crate) use queue::{ASKING, Queue, Removed, Unit};
 use std::time::Duration;
+pub use subscriptions::ChannelKind;
+use subscriptions::Subscriptions;
+pub(crate) use subscriptions::Wish;
 pub use timers::WakeupReason;
 use transaction::TransactionProgress;
 use zeroize::Zeroize;
@@ -76,12 +80,56 @@ pub(crate) enum Event {
     },
     /// MULTI (step 0) or a command behind it was refused, and EXEC was an error. `has_run`: something was not queued.
     TransactionRefused {
-        id: CommandId,
+        reply: SlotReply,
         step: u32,
         text: Vec<u8>,
         has_run: bool,
     },
+    /// A reply that the client wants to see first: of a part of a command, of a blocking command; or an error that
+    /// says that the command did not run here, and may run elsewhere or later.
+    Inspected(SlotReply),
+    /// The answer to a question about the cluster.
+    Topology {
+        question: Question,
+        node: usize,
+    },
+    /// A message of a subscription, or a line of MONITOR.
+    Pushed {
+        node: usize,
+    },
+    /// A subscription was confirmed, or refused (an error).
+    WishAnswered {
+        wish: Wish,
+        node: usize,
+    },
+    /// The sign that was asked for: what was published before has come.
+    Marked,
     Broken(Breakage),
+}
+
+/// A reply, and the command that it answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotReply {
+    pub(crate) id: CommandId,
+    /// On the command clock.
+    pub(crate) deadline: u64,
+    /// Where the command is in the queue's stream.
+    pub(crate) at: u64,
+    pub(crate) len: u32,
+    pub(crate) attempts: u8,
+    pub(crate) is_asking: bool,
+    pub(crate) kind: SlotKind,
+    /// The reply's first node.
+    pub(crate) node: usize,
+}
+
+/// What a connection is asked about the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// `CLUSTER SLOTS`: every server that has clusters knows it, and lets everybody ask.
+    Slots,
+    /// `CLUSTER NODES`: tells also which slots are on their way.
+    Nodes,
 }
 
 /// Why a connection is given up.
@@ -106,6 +154,10 @@ pub(crate) enum Breakage {
 pub(crate) struct ConnectionToken {
     pub(crate) login: Login,
     pub(crate) generation: u64,
+    /// By its own claim.
+    pub(crate) expires_on: Option<UnixTime>,
+    /// Where a newer token could not be presented by then, another connection takes over.
+    pub(crate) handover_at: Instant,
     /// From here on nothing new is sent.
     pub(crate) close_at: Instant,
     /// The server closes about here.
@@ -143,17 +195,33 @@ enum Transport {
 #[derive(Debug)]
 enum ReAuth {
     /// Waits for a safe boundary.
-    Due(ConnectionToken),
+    Due { token: ConnectionToken, since: Instant },
     Sent {
         token: ConnectionToken,
         nonce: String,
         refusal: Option<LoginRefusal>,
         at: Instant,
+        /// When it became due.
+        since: Instant,
     },
+}
+
+/// What a connection is made of.
+pub(crate) struct Setup {
+    pub(crate) id: ConnId,
+    /// Host and port.
+    pub(crate) dialled: (Box<str>, u16),
+    pub(crate) session: Option<TlsSession>,
+    pub(crate) handshake: Handshake,
+    pub(crate) token: Option<ConnectionToken>,
+    pub(crate) decode_limits: DecodeLimits,
+    pub(crate) sealed_ahead_max: usize,
+    pub(crate) patience: Patience,
 }
 
 pub(crate) struct Connection {
     id: ConnId,
+    dialled: (Box<str>, u16),
     phase: Phase,
     transport: Transport,
     handshake: Handshake,
@@ -179,25 +247,29 @@ pub(crate) struct Connection {
     transaction: TransactionProgress,
     /// A command was answered.
     was_useful: bool,
+    /// `Output::Transmit` was said and not everything was taken since.
+    pub(crate) is_transmit_signalled: bool,
+    /// Commands that wait are not sent for now.
+    pub(crate) is_held: bool,
+    /// To be asked at the next safe boundary.
+    question: Option<Question>,
+    /// Asked, and not answered.
+    asked: Option<Question>,
+    /// What was watched is let go at the next safe boundary.
+    is_unwatch_due: bool,
+    subscriptions: Subscriptions,
 }
 
+/// A server that does not answer a re-authentication for so long is busy with something else.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Connection {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, and every one of them is part of a new connection"
-    )]
-    pub(crate) fn new(
-        id: ConnId,
-        session: Option<TlsSession>,
-        handshake: Handshake,
-        token: Option<ConnectionToken>,
-        decode_limits: DecodeLimits,
-        sealed_ahead_max: usize,
-        patience: Patience,
-        now: Instant,
-    ) -> Connection {
+    pub(crate) fn new(setup: Setup, now: Instant) -> Connection {
+        let Setup { id, dialled, session, handshake, token, decode_limits, sealed_ahead_max, patience } =
+            setup;
         Connection {
             id,
+            dialled,
             phase: Phase::Connecting,
             transport: session.map_or(Transport::Plain, |session| Transport::Tls(Box::new(session))),
             handshake,
@@ -218,6 +290,12 @@ impl Connection {
             is_mid_command: false,
             transaction: TransactionProgress::default(),
             was_useful: false,
+            is_transmit_signalled: false,
+            is_held: false,
+            question: None,
+            asked: None,
+            is_unwatch_due: false,
+            subscriptions: Subscriptions::default(),
         }
     }
 
@@ -236,6 +314,26 @@ impl Connection {
     /// Bytes of commands whose replies are due.
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.in_flight.len_bytes()
+    }
+
+    /// When something was last heard of the server.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.received_at
+    }
+
+    /// The host and the port that were dialled.
+    pub(crate) fn dialled(&self) -> (&str, u16) {
+        (&self.dialled.0, self.dialled.1)
+    }
+
+    /// Whether it was ever logged in.
+    pub(crate) fn was_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Draining)
+    }
+
+    /// Whether nothing is due any more of a connection that sends nothing new.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.in_flight.has_callers() && self.outbound.len() == 0
     }
 
     /// Whether any command was answered over it.
@@ -272,96 +370,6 @@ impl Connection {
         }
     }
 
-    /// A buffer for the next read, with room for so many bytes.
-    pub(crate) fn lend_buffer(&mut self, room: usize) -> Vec<u8> {
-        match self.transport {
-            Transport::Plain => self.decoder.lend(room),
-            Transport::Tls(_) => {
-                let mut records = std::mem::take(&mut self.records);
-                records.reserve(room);
-                records
-            }
-        }
-    }
-
-    /// Memory for the next large reply.
-    pub(crate) fn donate(&mut self, block: Vec<u8>) {
-        self.decoder.donate(block);
-    }
-
-    /// As `handle_received`, for bytes that were appended to the buffer lent.
-    pub(crate) fn handle_filled(
-        &mut self,
-        mut buffer: Vec<u8>,
-        now: Instant,
-        answers: &mut Vec<Answer>,
-        events: &mut Vec<Event>,
-    ) {
-        match self.transport {
-            Transport::Plain => match self.decoder.take_back(buffer) {
-                Some(0) => {}
-                Some(_) => self.handle_bytes(None, now, answers, events),
-                None => events.push(Event::Broken(Breakage::BufferLost)),
-            },
-            Transport::Tls(_) => {
-                if !buffer.is_empty() {
-                    self.handle_received(&buffer, now, answers, events);
-                }
-                buffer.clear();
-                self.records = buffer;
-            }
-        }
-    }
-
-    /// Bytes were received: answers to user commands are appended to `answers`.
-    pub(crate) fn handle_received(
-        &mut self,
-        bytes: &[u8],
-        now: Instant,
-        answers: &mut Vec<Answer>,
-        events: &mut Vec<Event>,
-    ) {
-        if self.decoder.is_lent() {
-            return events.push(Event::Broken(Breakage::BufferLost));
-        }
-        let tls_error = match &mut self.transport {
-            Transport::Plain => {
-                self.decoder.receive(bytes);
-                None
-            }
-            Transport::Tls(session) => {
-                session.receive(bytes, self.decoder.receive_into(bytes.len()), self.outbound.tail()).err()
-            }
-        };
-        self.handle_bytes(tls_error, now, answers, events);
-    }
-
-    /// The decoder has new bytes.
-    fn handle_bytes(
-        &mut self,
-        tls_error: Option<TlsError>,
-        now: Instant,
-        answers: &mut Vec<Answer>,
-        events: &mut Vec<Event>,
-    ) {
-        self.received_at = now;
-        if tls_error.is_none()
-            && self.phase == Phase::LoggingIn
-            && !self.has_begun_login
-            && self.is_verified()
-        {
-            self.begin_login(events);
-        }
-        // Whole frames that came before a TLS error were verified: they still count.
-        if let Err(breakage) = self.handle_frames(now, answers, events) {
-            events.push(Event::Broken(breakage));
-        } else if let Some(error) = tls_error {
-            events.push(Event::Broken(Breakage::Tls(error)));
-        } else if self.has_peer_closed() {
-            events.push(Event::Broken(Breakage::PeerClosed));
-        }
-    }
-
     /// Whether `take_tape` would hand over anything.
     pub(crate) fn has_frames(&self) -> bool {
         self.decoder.has_frames()
@@ -370,56 +378,6 @@ impl Connection {
     /// The bytes and the tape that the answers refer to.
     pub(crate) fn take_tape(&mut self, spare: (Vec<u8>, Vec<Node>)) -> (Vec<u8>, Vec<Node>) {
         self.decoder.take(spare)
-    }
-
-    /// Seals what may go out now.
-    pub(crate) fn seal(&mut self, queue: &mut Queue, now: Instant, rng: &mut Rng, events: &mut Vec<Event>) {
-        let room = self.sealed_ahead_max.saturating_sub(self.outbound.len());
-        if !matches!(self.phase, Phase::Ready | Phase::Draining) || room == 0 {
-            return;
-        }
-        if matches!(self.reauth, Some(ReAuth::Due(_))) {
-            // The safe boundary is the end of the command that has left in part, ahead of all others.
-            self.seal_commands(queue, queue.rest_of_first().min(room), now);
-            if queue.is_mid_command() {
-                return self.flush_scratch(events);
-            }
-            self.write_reauth(now, rng);
-        }
-        let room = if self.phase == Phase::Ready { room } else { queue.rest_of_first().min(room) };
-        self.seal_commands(queue, room, now);
-        self.flush_scratch(events);
-    }
-
-    fn seal_commands(&mut self, queue: &mut Queue, room: usize, now: Instant) {
-        if room > 0 && self.in_flight.is_empty() {
-            self.busy_since = now;
-        }
-        let out = match self.transport {
-            Transport::Plain => self.outbound.tail(),
-            Transport::Tls(_) => &mut self.scratch,
-        };
-        queue.seal(room, out, |sealed| match sealed {
-            Sealed::Begun(command) => {
-                for _ in 0..command.steps {
-                    self.in_flight.push_step(command.id);
-                }
-            }
-            Sealed::Whole(command) => {
-                let kind = if command.steps > 0 { SlotKind::Transaction } else { SlotKind::Command };
-                self.in_flight.push_command(command, kind);
-            }
-        });
-        self.is_mid_command = queue.is_mid_command();
-    }
-
-    /// Whether `seal` would find something to do.
-    pub(crate) fn wants_seal(&self, queue: &Queue) -> bool {
-        match self.phase {
-            Phase::Ready => !queue.is_empty() || matches!(self.reauth, Some(ReAuth::Due(_))),
-            Phase::Draining => queue.is_mid_command() || matches!(self.reauth, Some(ReAuth::Due(_))),
-            Phase::Connecting | Phase::LoggingIn => false,
-        }
     }
 
     /// Sealed bytes that were not transmitted.
@@ -436,18 +394,79 @@ impl Connection {
     }
 
     /// A newer token is here: log in with it at the next safe boundary.
-    pub(crate) fn reauthenticate(&mut self, token: ConnectionToken) {
+    pub(crate) fn reauthenticate(&mut self, token: ConnectionToken, now: Instant) {
         match &self.reauth {
             // Its answer decides first; the owner offers the newer token again then.
             Some(ReAuth::Sent { .. }) => {}
-            Some(ReAuth::Due(_)) | None => self.reauth = Some(ReAuth::Due(token)),
+            Some(ReAuth::Due { since, .. }) => self.reauth = Some(ReAuth::Due { token, since: *since }),
+            None => self.reauth = Some(ReAuth::Due { token, since: now }),
         }
+    }
+
+    /// Asks about the cluster at the next safe boundary. Not answered before: asked once.
+    pub(crate) fn ask(&mut self, question: Question) {
+        if self.asked != Some(question) {
+            self.question = Some(question);
+        }
+    }
+
+    /// Subscribes or unsubscribes at the next safe boundary.
+    pub(crate) fn wish(&mut self, wish: Wish) {
+        self.subscriptions.wish(wish);
+    }
+
+    /// Lets go of what was watched.
+    pub(crate) fn unwatch(&mut self) {
+        self.is_unwatch_due = true;
+    }
+
+    /// Asks for a sign that everything was brought which was published before it.
+    pub(crate) fn mark(&mut self) {
+        self.subscriptions.is_marker_due = true;
+    }
+
+    /// Asks for every command that the server runs.
+    pub(crate) fn monitor(&mut self) {
+        self.subscriptions.is_monitor_due = true;
+    }
+
+    /// Whether subscriptions were sent that nobody confirmed, or are to be sent.
+    pub(crate) fn has_open_wishes(&self) -> bool {
+        self.subscriptions.has_open_wishes()
+    }
+
+    /// Whether the server said that it is a node of a cluster.
+    pub(crate) fn is_cluster_node(&self) -> bool {
+        self.handshake.is_cluster_node()
+    }
+
+    /// Where the bytes begin that belong to replies which are due.
+    pub(crate) fn oldest_at(&self) -> Option<u64> {
+        self.in_flight.oldest_at()
+    }
+
+    /// When another connection should take over: a newer token is there, and found no safe boundary or no answer.
+    pub(crate) fn handover_at(&self) -> Option<Instant> {
+        let since = match &self.reauth {
+            Some(ReAuth::Due { since, .. } | ReAuth::Sent { since, .. }) => *since,
+            None => return None,
+        };
+        if !self.can_reauthenticate() {
+            return Some(since);
+        }
+        let used = self.token.as_ref().map_or(since, |token| token.handover_at);
+        Some(used.max(since + HANDOVER_PATIENCE))
+    }
+
+    /// Whether the protocol lets it log in again: not while subscribed in RESP2.
+    fn can_reauthenticate(&self) -> bool {
+        !(self.handshake.is_resp2() && self.subscriptions.is_subscribed())
     }
 
     /// The generation of the token that this connection uses or is about to use.
     pub(crate) fn latest_generation(&self) -> u64 {
         match &self.reauth {
-            Some(ReAuth::Due(token) | ReAuth::Sent { token, .. }) => token.generation,
+            Some(ReAuth::Due { token, .. } | ReAuth::Sent { token, .. }) => token.generation,
             None => self.token.as_ref().map_or(0, |token| token.generation),
         }
     }
@@ -509,73 +528,5 @@ impl Connection {
 
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
-    }
-
-    // Login
-
-    fn begin_login(&mut self, events: &mut Vec<Event>) {
-        self.has_begun_login = true;
-        let replies = self.handshake.begin(&mut self.scratch);
-        self.write_own(replies, SlotKind::Login, events);
-    }
-
-    /// Sends what is in `scratch`, a command of our own with so many replies.
-    fn write_own(&mut self, replies: usize, kind: SlotKind, events: &mut Vec<Event>) {
-        for _ in 0..replies {
-            self.in_flight.push_own(kind);
-        }
-        if matches!(self.transport, Transport::Plain) {
-            self.outbound.tail().extend_from_slice(&self.scratch);
-        }
-        self.flush_scratch(events);
-    }
-
-    /// Seals the scratch into TLS records and wipes it: it may have held a secret.
-    fn flush_scratch(&mut self, events: &mut Vec<Event>) {
-        if let Transport::Tls(session) = &mut self.transport
-            && let Err(error) = session.send(&self.scratch, self.outbound.tail())
-        {
-            events.push(Event::Broken(Breakage::Tls(error)));
-        }
-        if self.phase == Phase::LoggingIn || matches!(self.reauth, Some(ReAuth::Sent { .. })) {
-            self.scratch.zeroize();
-        } else {
-            self.scratch.clear();
-        }
-    }
-
-    fn handle_login_reply(&mut self, frame: Frame, now: Instant, events: &mut Vec<Event>) {
-        let (nodes, bytes) = self.decoder.tape();
-        match self.handshake.handle_reply(&Reply::at(nodes, bytes, frame.node)) {
-            Progress::Waiting => {}
-            Progress::FallBack => {
-                let replies = self.handshake.fall_back(&mut self.scratch);
-                self.write_own(replies, SlotKind::Login, events);
-            }
-            Progress::Done => {
-                self.enter(Phase::Ready, now);
-                self.probes.handle_proven(now);
-                events.push(Event::Ready);
-            }
-            Progress::Refused(refusal) => events.push(Event::LoginRefused(refusal)),
-        }
-    }
-
-    fn write_reauth(&mut self, now: Instant, rng: &mut Rng) {
-        let Some(ReAuth::Due(token)) = self.reauth.take_if(|reauth| matches!(reauth, ReAuth::Due(_))) else {
-            return;
-        };
-        let nonce = format!("{:016x}", rng.nonce());
-        let out = match self.transport {
-            Transport::Plain => self.outbound.tail(),
-            Transport::Tls(_) => &mut self.scratch,
-        };
-        if let Some(secret) = &token.login.secret {
-            encode_auth(&token.login.username, secret, out);
-            self.in_flight.push_own(SlotKind::ReAuth);
-        }
-        encode_command([&b"PING"[..], nonce.as_bytes()].into_iter(), out);
-        self.in_flight.push_own(SlotKind::ReAuthPing);
-        self.reauth = Some(ReAuth::Sent { token, nonce, refusal: None, at: now });
     }
 }

@@ -24,6 +24,12 @@ pub enum WakeupReason {
     Reconnect,
     /// A connection is due to present a newer token.
     ReAuthenticate,
+    /// The map of the cluster is due to be looked at.
+    Topology,
+    /// A command is due to be tried again.
+    Retry,
+    /// A connection is due to give way to another.
+    Handover,
 }
 
 /// Memory for a large reply is kept for so long at least, and not much longer than a timer takes to fire.
@@ -100,7 +106,7 @@ impl Connection {
             Some(ReAuth::Sent { at, .. }) if is_its_turn => {
                 Some((*at).max(self.received_at) + self.patience.login)
             }
-            Some(ReAuth::Sent { .. } | ReAuth::Due(_)) | None => None,
+            Some(ReAuth::Sent { .. } | ReAuth::Due { .. }) | None => None,
         };
         [ping, overdue, stuck, reauth].into_iter().flatten().min()
     }

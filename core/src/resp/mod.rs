@@ -11,6 +11,6 @@ mod scan;
 
 pub use decode::{Decoder, Frame};
 pub use encode::encode_command;
-pub(crate) use encode::encode_header;
+pub(crate) use encode::{command_len, encode_header, split_encoded};
 pub use limits::{DecodeError, DecodeLimits};
 pub use reply::{Elements, Kind, Node, Reply};

@@ -164,15 +164,21 @@ impl<'a> Reply<'a> {
 
     /// The value on a tape of its own over a block of its own: what to keep where the others need not be kept.
     pub fn to_tape(&self) -> (Vec<Node>, Vec<u8>) {
-        let mut nodes = self.own_nodes().to_vec();
-        let mut bytes = Vec::with_capacity(self.bytes_len());
-        for (index, node) in nodes.iter_mut().enumerate() {
-            if node.kind.has_bytes() {
-                node.value = bytes.len() as u64;
-                bytes.extend_from_slice(Reply::at(self.nodes, self.bytes, index).as_bytes());
-            }
-        }
+        let (mut nodes, mut bytes) = (Vec::new(), Vec::with_capacity(self.bytes_len()));
+        self.append_to(&mut nodes, &mut bytes);
         (nodes, bytes)
+    }
+
+    /// Appends the value to another tape.
+    pub(crate) fn append_to(&self, nodes: &mut Vec<Node>, bytes: &mut Vec<u8>) {
+        nodes.extend(self.own_nodes().iter().enumerate().map(|(index, &node)| {
+            if !node.kind.has_bytes() {
+                return node;
+            }
+            let offset = bytes.len() as u64;
+            bytes.extend_from_slice(Reply::at(self.nodes, self.bytes, index).as_bytes());
+            Node { value: offset, ..node }
+        }));
     }
 
     fn own_nodes(&self) -> &'a [Node] {

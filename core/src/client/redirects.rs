@@ -1,0 +1,402 @@
+//! Commands that a server refused to run: where, or when, they are sent again.
+//!
+//! Redirects are untrusted text. They are obeyed only for the command's own slot, and only to a node that the cluster's
+//! map lists; an unknown one is looked up first. A script may have run and then answered like a server that refuses:
+//! it is sent again only where a fresh map gives its slot to another node.
+
+use super::nodes::NodeId;
+use super::routing::{Route, inner_commands, transaction_slot};
+use super::{Client, CommandId, ConnId, ErrorCode, Instant, LaneId, LaneKind, Notice, Outcome, Output};
+use crate::cluster::{Endpoint, RedirectKind, parse_redirect};
+use crate::command::{Facts, KeySlot, facts_of, key_slot};
+use crate::connection::{Question, SlotReply, Unit};
+use crate::resp::{Kind, Reply, split_encoded};
+use std::time::Duration;
+
+/// A command that waits to be sent again.
+pub(super) struct Parked {
+    unit: Unit,
+    /// What is left of its time, in microseconds, from `since` on.
+    remaining: u64,
+    since: Instant,
+    until: Until,
+    /// What the server said; `None`: it was never sent.
+    refusal: Option<Refused>,
+}
+
+#[derive(Clone, Debug)]
+enum Until {
+    At(Instant),
+    /// The cluster's map was asked for: follow the redirect if the map lists where it points to.
+    Listed {
+        target: Endpoint,
+        kind: RedirectKind,
+        slot: u16,
+    },
+    /// The same: send a script again if its slot is another node's.
+    Moved {
+        slot: u16,
+        from: NodeId,
+    },
+    /// Until somebody serves the slot.
+    Served {
+        slot: u16,
+    },
+}
+
+/// A refusal, as it is told where there is no way to go on.
+#[derive(Clone, Debug)]
+struct Refused {
+    code: ErrorCode,
+    text: String,
+}
+
+/// A command is sent elsewhere, or again because of a redirect, so often at most.
+const REDIRECTS_MAX: u8 = 5;
+
+/// The first wait before a command is sent again that a server refused for now; each further one is twice as long.
+const RETRY_BASE: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// What a refusal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// MOVED, ASK
+    Follow,
+    /// TRYAGAIN, LOADING, and the like: the same, later. `refreshes`: somebody else may serve the slot by then.
+    Wait { refreshes: bool },
+}
+
+impl Parked {
+    pub(super) fn wakeup_at(&self) -> Instant {
+        let end = self.since + Duration::from_micros(self.remaining);
+        match self.until {
+            Until::At(at) => at.min(end),
+            Until::Listed { .. } | Until::Moved { .. } | Until::Served { .. } => end,
+        }
+    }
+
+    fn left(&self, now: Instant) -> u64 {
+        let waited = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
+        self.remaining.saturating_sub(waited)
+    }
+}
+
+impl Client {
+    /// Whether an inspected reply is a refusal after which the command is sent again.
+    pub(super) fn is_sent_again(
+        &mut self,
+        lane: LaneId,
+        conn: ConnId,
+        reply: &SlotReply,
+        value: &Reply<'_>,
+        now: Instant,
+    ) -> bool {
+        if value.kind() != Kind::Error {
+            return false;
+        }
+        self.handle_refusal(lane, conn, reply, value.as_bytes(), now)
+    }
+
+    /// The same for a transaction, of which a command was refused when it was to be queued: nothing ran.
+    pub(super) fn is_transaction_sent_again(
+        &mut self,
+        lane: LaneId,
+        conn: ConnId,
+        reply: &SlotReply,
+        text: &[u8],
+        now: Instant,
+    ) -> bool {
+        self.handle_refusal(lane, conn, reply, text, now)
+    }
+
+    fn handle_refusal(
+        &mut self,
+        lane: LaneId,
+        conn: ConnId,
+        reply: &SlotReply,
+        text: &[u8],
+        now: Instant,
+    ) -> bool {
+        let Some(remedy) = remedy_of(text) else { return false };
+        let Some(owner) = self.lane_mut(lane) else { return false };
+        // What a session has seen and watched is there, and nowhere else.
+        if owner.kind == LaneKind::Session {
+            return false;
+        }
+        let (node, clock) = (owner.node, owner.clock.read(now));
+        let Some(unit) = owner.sealed_unit(conn, reply) else { return false };
+        let remaining = reply.deadline.saturating_sub(clock);
+        let refusal = Refused {
+            code: ErrorCode::of_reply(text),
+            text: String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(300).collect(),
+        };
+        let refused = Refusal { unit, node, conn, remaining, refusal };
+        match remedy {
+            Remedy::Follow => self.follow(refused, text, now),
+            Remedy::Wait { refreshes } => self.wait(refused, refreshes, now),
+        }
+    }
+
+    fn wait(&mut self, refused: Refusal, refreshes: bool, now: Instant) -> bool {
+        let Refusal { unit, remaining, refusal, .. } = refused;
+        if is_script(&unit) || remaining == 0 {
+            return false;
+        }
+        if refreshes && self.cluster.is_cluster {
+            self.want_topology(Question::Slots);
+        }
+        let ceiling = RETRY_BASE.saturating_mul(1 << unit.attempts.min(10)).min(RETRY_MAX);
+        let at = now + self.rng.between(ceiling / 2, ceiling);
+        let parked = Parked { unit, remaining, since: now, until: Until::At(at), refusal: Some(refusal) };
+        self.parked.push(parked);
+        true
+    }
+
+    fn follow(&mut self, refused: Refusal, text: &[u8], now: Instant) -> bool {
+        let Refusal { unit, node, conn, remaining, refusal } = refused;
+        let redirect = match parse_redirect(text) {
+            Some(Ok(redirect)) => redirect,
+            _ => return self.ignore(conn, &refusal, "it is malformed"),
+        };
+        let (facts, slot) = facts_and_slot(&unit);
+        if slot != KeySlot::One(redirect.slot) {
+            return self.ignore(conn, &refusal, "it is for another slot than the command's");
+        }
+        if unit.attempts > REDIRECTS_MAX {
+            return self.ignore(conn, &refusal, "the command was sent on too often");
+        }
+        self.want_topology(Question::Slots);
+        let slot = redirect.slot;
+        let mut parked = |until| {
+            self.parked.push(Parked {
+                unit: unit.clone(),
+                remaining,
+                since: now,
+                until,
+                refusal: Some(refusal.clone()),
+            });
+            true
+        };
+        if facts.is_some_and(|facts| facts.is_script) {
+            return parked(Until::Moved { slot, from: node });
+        }
+        let asked = self.nodes.iter().find(|own| own.id == node).map(|own| own.endpoint.host.clone());
+        let host = if redirect.host.is_empty() { asked.unwrap_or_default() } else { redirect.host.into() };
+        let target = Endpoint { host, port: redirect.port };
+        let kind = redirect.kind;
+        match self.listed_node(&target) {
+            // Once more to where it came from, or in a circle: not at full speed.
+            // Nor is a blocking command asked elsewhere while its slot is on its way: soon it has arrived.
+            Some(_) if unit.attempts > 2 || (kind == RedirectKind::Ask && self.is_blocking(unit.id)) => {
+                let at = now + RETRY_BASE.saturating_mul(1 << unit.attempts.min(6));
+                self.parked.push(Parked {
+                    unit,
+                    remaining,
+                    since: now,
+                    until: Until::At(at),
+                    refusal: Some(refusal),
+                });
+            }
+            Some(to) => self.send_on(&unit, to, kind, slot, remaining, now),
+            None => {
+                if kind == RedirectKind::Ask {
+                    self.want_topology(Question::Nodes);
+                }
+                let until = Until::Listed { target, kind, slot };
+                self.parked.push(Parked { unit, remaining, since: now, until, refusal: Some(refusal) });
+            }
+        }
+        true
+    }
+
+    /// Sends a command where a redirect points to.
+    fn send_on(
+        &mut self,
+        unit: &Unit,
+        to: NodeId,
+        kind: RedirectKind,
+        slot: u16,
+        remaining: u64,
+        now: Instant,
+    ) {
+        if kind == RedirectKind::Moved {
+            self.cluster.map.set(slot, Some(to.0));
+            self.cluster.is_patched = true;
+        }
+        let lane = self.main_lane(to);
+        if !self.move_blocking(unit, lane, now) {
+            self.push_unit(lane, unit, remaining, kind == RedirectKind::Ask, now);
+        }
+    }
+
+    /// A redirect is not followed, and the caller gets to see it.
+    fn ignore(&mut self, conn: ConnId, refusal: &Refused, why: &str) -> bool {
+        let cause = format!("{}: {why}", refusal.text);
+        self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
+        false
+    }
+
+    fn listed_node(&self, endpoint: &Endpoint) -> Option<NodeId> {
+        self.nodes.iter().find(|node| node.is_listed && node.endpoint == *endpoint).map(|node| node.id)
+    }
+
+    /// A command for a slot that nobody serves waits until somebody does.
+    pub(super) fn park_for_slot(&mut self, unit: Unit, slot: u16, remaining: u64, now: Instant) {
+        self.want_topology(Question::Slots);
+        self.parked.push(Parked {
+            unit,
+            remaining,
+            since: now,
+            until: Until::Served { slot },
+            refusal: None,
+        });
+    }
+
+    /// Sends those again whose moment has come.
+    pub(super) fn retry_parked(&mut self, now: Instant) {
+        let is_due = |parked: &mut Parked| matches!(parked.until, Until::At(at) if now >= at);
+        let due: Vec<Parked> = self.parked.extract_if(.., is_due).collect();
+        for parked in due {
+            let remaining = parked.left(now);
+            self.send_unit(parked.unit, remaining, now);
+        }
+        if self.parked.iter().any(|parked| matches!(parked.until, Until::Served { .. }))
+            && !self.cluster.is_being_asked()
+        {
+            self.want_topology(Question::Slots);
+        }
+    }
+
+    /// The question about the cluster was answered, well or not: who waited for that goes on, or is told.
+    pub(super) fn resolve_parked(&mut self, now: Instant) {
+        let waits = |parked: &mut Parked| !matches!(parked.until, Until::At(_));
+        let waiting: Vec<Parked> = self.parked.extract_if(.., waits).collect();
+        for parked in waiting {
+            self.resolve(parked, now);
+        }
+    }
+
+    fn resolve(&mut self, parked: Parked, now: Instant) {
+        let remaining = parked.left(now);
+        match &parked.until {
+            Until::At(_) => self.parked.push(parked),
+            Until::Served { slot } => match self.route_slot(*slot) {
+                Route::Lane(_) => self.send_unit(parked.unit, remaining, now),
+                _ => self.parked.push(parked),
+            },
+            Until::Moved { slot, from } => match self.owner(*slot) {
+                Some(owner) if owner != *from => self.send_unit(parked.unit, remaining, now),
+                _ => self
+                    .tell_refusal(parked, "the cluster's map still gives the slot to the node that said so"),
+            },
+            Until::Listed { target, kind, slot } => match self.listed_node(target) {
+                Some(to) => {
+                    let (kind, slot) = (*kind, *slot);
+                    self.send_on(&parked.unit, to, kind, slot, remaining, now);
+                }
+                // The map knows better than the redirect.
+                None if self.has_asked_for(*kind) => {
+                    self.tell_refusal(parked, "no node of the cluster's map has that address");
+                }
+                None => self.parked.push(parked),
+            },
+        }
+    }
+
+    /// Whether the map that has come tells what a redirect of this kind needs: that of CLUSTER SLOTS names no nodes
+    /// without slots, which is where ASK may point to.
+    fn has_asked_for(&self, kind: RedirectKind) -> bool {
+        kind == RedirectKind::Moved || !self.cluster.is_being_asked()
+    }
+
+    fn tell_refusal(&mut self, parked: Parked, why: &str) {
+        if let Some(refusal) = parked.refusal {
+            let text = format!("{}: not followed, {why}", refusal.text);
+            self.fail(parked.unit.id, refusal.code, Outcome::Refused, &text);
+            self.end_blocking(parked.unit.id);
+        }
+    }
+
+    pub(super) fn withdraw_parked(&mut self, id: CommandId) -> Option<Outcome> {
+        let index = self.parked.iter().position(|parked| parked.unit.id == id)?;
+        let parked = self.parked.remove(index);
+        self.end_blocking(id);
+        Some(if parked.refusal.is_some() { Outcome::Refused } else { Outcome::NotSent })
+    }
+
+    pub(super) fn fail_overdue_parked(&mut self, now: Instant) {
+        let overdue: Vec<Parked> = self.parked.extract_if(.., |parked| parked.left(now) == 0).collect();
+        for parked in overdue {
+            let attempts = parked.unit.attempts;
+            let (code, outcome, text) = match (parked.refusal, parked.until) {
+                (Some(refusal), _) => {
+                    let text = format!("{} (sent {attempts} times until its time was up)", refusal.text);
+                    (refusal.code, Outcome::Refused, text)
+                }
+                (None, Until::Served { slot }) => {
+                    let why = self.cluster.complaint.clone().map_or(String::new(), |why| format!(": {why}"));
+                    let text = format!("timed out; no node of the cluster serves slot {slot}{why}");
+                    (ErrorCode::NoNode, Outcome::NotSent, text)
+                }
+                (None, _) => {
+                    (ErrorCode::Timeout, Outcome::NotSent, "timed out before it was sent".to_owned())
+                }
+            };
+            self.fail(parked.unit.id, code, outcome, &text);
+            self.end_blocking(parked.unit.id);
+        }
+    }
+
+    /// Ends all that wait.
+    pub(super) fn end_parked(&mut self, code: ErrorCode, text: &str) {
+        for parked in std::mem::take(&mut self.parked) {
+            let outcome = if parked.refusal.is_some() { Outcome::Refused } else { Outcome::NotSent };
+            self.fail(parked.unit.id, code, outcome, text);
+        }
+    }
+
+    /// Bytes of the commands that wait.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked.iter().map(|parked| parked.unit.bytes.len()).sum()
+    }
+}
+
+/// A command that was refused, and by whom.
+struct Refusal {
+    unit: Unit,
+    node: NodeId,
+    conn: ConnId,
+    /// Of its time, in microseconds.
+    remaining: u64,
+    refusal: Refused,
+}
+
+fn remedy_of(text: &[u8]) -> Option<Remedy> {
+    Some(match ErrorCode::of_reply(text) {
+        ErrorCode::Moved | ErrorCode::Ask => Remedy::Follow,
+        ErrorCode::TryAgain | ErrorCode::Loading => Remedy::Wait { refreshes: false },
+        ErrorCode::ClusterDown | ErrorCode::MasterDown | ErrorCode::ReadOnly => {
+            Remedy::Wait { refreshes: true }
+        }
+        _ => return None,
+    })
+}
+
+/// The facts of a command (none of a transaction), and the slot of its keys.
+fn facts_and_slot(unit: &Unit) -> (Option<Facts>, KeySlot) {
+    if unit.steps > 0 {
+        let commands = inner_commands(&unit.bytes);
+        return (None, transaction_slot(commands.iter().map(|command| command.iter().copied())));
+    }
+    let mut arguments = Vec::new();
+    split_encoded(&unit.bytes, &mut arguments);
+    let facts = facts_of(arguments.iter().copied());
+    let slot = key_slot(&facts, arguments.iter().copied());
+    (Some(facts), slot)
+}
+
+/// Whether it runs a script: of a transaction none has run, for nothing of it has.
+fn is_script(unit: &Unit) -> bool {
+    facts_and_slot(unit).0.is_some_and(|facts| facts.is_script)
+}

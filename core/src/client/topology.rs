@@ -1,0 +1,364 @@
+//! The map of the cluster: when to ask for it, whom, and what to do with it.
+//!
+//! Any node that is logged in may be asked; where that does not help, the configured endpoint is, with a fresh name
+//! look-up: a topology may list nodes that are long gone, and all known ones may be.
+
+use super::nodes::{Node, NodeId, SEED};
+use super::{
+    Client, ConnId, Credential, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, Trouble, lanes,
+};
+use crate::cluster::{
+    AddressMapRules, Endpoint, MapMode, Migration, SlotMap, Targets, Topology, map, parse_nodes, parse_slots,
+};
+use crate::config::{AddressMap, ClusterMode};
+use crate::connection::{Connection, Phase, Question};
+use crate::resp::{Kind, Reply};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is known of the cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    mode: ClusterMode,
+    /// A server has described one.
+    pub(super) is_cluster: bool,
+    pub(super) map: SlotMap,
+    /// Redirects have changed the map since it came.
+    pub(super) is_patched: bool,
+    topology: Topology,
+    /// Slots that are on their way to another node.
+    pub(super) migrations: Vec<Migration>,
+    /// To be asked next.
+    wanted: Option<Question>,
+    asked: Option<Asked>,
+    /// Not asked before.
+    not_before: Instant,
+    /// When to look without any other reason.
+    next_at: Option<Instant>,
+    /// Questions in a row that brought nothing.
+    failures: u32,
+    /// Why some nodes are not connected to.
+    pub(super) complaint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    conn: ConnId,
+    lane: LaneId,
+    at: Instant,
+}
+
+/// An answer is not waited for longer: another node may know better.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two questions, at least.
+const QUESTION_GAP: Duration = Duration::from_millis(100);
+
+/// Between two questions where the last ones brought nothing, at most.
+const QUESTION_GAP_MAX: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    pub(super) fn new(mode: ClusterMode) -> Cluster {
+        Cluster {
+            mode,
+            is_cluster: false,
+            map: SlotMap::new(),
+            is_patched: false,
+            topology: Topology { shards: Vec::new() },
+            migrations: Vec::new(),
+            wanted: None,
+            asked: None,
+            not_before: Instant::default(),
+            next_at: None,
+            failures: 0,
+            complaint: None,
+        }
+    }
+
+    /// Whether the lane's connection is being asked.
+    pub(super) fn asks(&self, lane: LaneId) -> bool {
+        self.asked.is_some_and(|asked| asked.lane == lane) || (self.wanted.is_some() && lane == LaneId(0))
+    }
+
+    /// Whether somebody is being asked, or is about to be.
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.wanted.is_some() || self.asked.is_some()
+    }
+}
+
+impl Client {
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        let index = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        self.nodes.get(index)
+    }
+
+    /// Asks for the map as soon as that may be.
+    pub(super) fn want_topology(&mut self, question: Question) {
+        if self.cluster.wanted != Some(Question::Nodes) {
+            self.cluster.wanted = Some(question);
+        }
+    }
+
+    /// A main connection is ready: a node of a cluster is asked for the map before anything else.
+    pub(super) fn look_for_cluster(&mut self, id: LaneId, is_cluster_node: bool, now: Instant) {
+        let is_told = is_cluster_node || self.cluster.mode == ClusterMode::Require;
+        if !self.cluster.is_cluster && is_told {
+            self.want_topology(Question::Slots);
+            if let Some(lane) = self.lane_mut(id) {
+                lane.awaits_topology = true;
+                lane.update_hold(now);
+            }
+        }
+    }
+
+    /// When the map is to be asked for.
+    pub(super) fn topology_due_at(&self) -> Option<Instant> {
+        let cluster = &self.cluster;
+        match (cluster.asked, cluster.wanted) {
+            (Some(asked), _) => Some(asked.at + ANSWER_PATIENCE),
+            (None, Some(_)) if self.topology_source().is_some() => Some(cluster.not_before),
+            // The seed's connection is on its way.
+            (None, Some(_)) => None,
+            (None, None) => cluster.next_at,
+        }
+    }
+
+    /// Asks for the map where that is due.
+    pub(super) fn refresh_topology(&mut self, now: Instant) {
+        if self.is_closed {
+            return;
+        }
+        if self.cluster.asked.is_some_and(|asked| now >= asked.at + ANSWER_PATIENCE) {
+            self.cluster.asked = None;
+            self.handle_topology_failed(now);
+        }
+        if self.cluster.next_at.is_some_and(|at| now >= at) {
+            self.cluster.next_at = Some(self.next_look(now));
+            self.want_topology(Question::Slots);
+        }
+        let Some(mut question) = self.cluster.wanted.filter(|_| self.cluster.asked.is_none()) else { return };
+        // While slots are on their way, nodes matter that have none yet.
+        if !self.cluster.migrations.is_empty() && self.cluster.failures == 0 {
+            question = Question::Nodes;
+        }
+        if now < self.cluster.not_before {
+            return;
+        }
+        let Some(lane) = self.topology_source() else {
+            // The configured endpoint is always good for a question.
+            if let Some(seed) = self.lanes.first_mut() {
+                seed.is_wanted = true;
+            }
+            return self.open_connection(LaneId(0), now);
+        };
+        let Some(connection) = self.lane_mut(lane).and_then(|lane| lane.connection.as_mut()) else { return };
+        connection.ask(question);
+        let conn = connection.id();
+        let gap = self.rng.between(QUESTION_GAP, QUESTION_GAP * 3 / 2);
+        self.cluster.asked = Some(Asked { conn, lane, at: now });
+        self.cluster.wanted = None;
+        self.cluster.not_before = now + gap;
+    }
+
+    /// Whom to ask: a node that is logged in, or, where that brought nothing last time, the seed. `None` where the seed
+    /// is to be asked and is not logged in.
+    fn topology_source(&self) -> Option<LaneId> {
+        let is_open = |connection: &Connection| connection.phase() == Phase::Ready;
+        let mut ready = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.kind == LaneKind::Main && lane.connection.as_ref().is_some_and(is_open));
+        if self.cluster.failures % 2 == 1 {
+            return ready.find(|lane| lane.id == LaneId(0)).map(|lane| lane.id);
+        }
+        ready.max_by_key(|lane| lane.heard_at()).map(|lane| lane.id)
+    }
+
+    fn next_look(&mut self, now: Instant) -> Instant {
+        let period = self.config.timeouts.topology;
+        now + self.rng.between(period * 9 / 10, period * 11 / 10)
+    }
+
+    fn handle_topology_failed(&mut self, now: Instant) {
+        let cluster = &mut self.cluster;
+        cluster.failures += 1;
+        let gap = QUESTION_GAP.saturating_mul(1 << cluster.failures.min(6)).min(QUESTION_GAP_MAX);
+        cluster.not_before = now + self.rng.between(gap / 2, gap);
+        self.want_topology(Question::Slots);
+    }
+
+    /// A connection is lost: if it was being asked, somebody else is. Its node may be gone, too.
+    pub(super) fn handle_source_lost(&mut self, lane: LaneId, now: Instant) {
+        if self.cluster.asked.is_some_and(|asked| asked.lane == lane) {
+            self.cluster.asked = None;
+            self.handle_topology_failed(now);
+        } else if self.cluster.is_cluster {
+            // The seed could not be reached: the others may know.
+            if lane == LaneId(0) && self.cluster.wanted.is_some() && self.cluster.failures % 2 == 1 {
+                self.cluster.failures += 1;
+            }
+            self.want_topology(Question::Slots);
+        }
+        if let Some(lane) = self.lane_mut(lane) {
+            lane.awaits_topology = false;
+        }
+    }
+
+    /// The answer to a question about the cluster.
+    pub(super) fn handle_topology(
+        &mut self,
+        lane: LaneId,
+        question: Question,
+        reply: &Reply<'_>,
+        now: Instant,
+    ) {
+        let asked = self.cluster.asked.take_if(|asked| asked.lane == lane);
+        let conn = asked.map(|asked| asked.conn);
+        let Some(node) = self.lane(lane).map(|lane| lane.node) else { return };
+        let Some(endpoint) = self.node(node).map(|node| node.endpoint.clone()) else { return };
+        let parsed = match question {
+            Question::Slots => parse_slots(reply, &endpoint).map(|topology| (topology, None)),
+            Question::Nodes => parse_nodes(reply.as_bytes(), &endpoint, self.cluster.topology.is_by_name())
+                .map(|(topology, migrations)| (topology, Some(migrations))),
+        };
+        match parsed {
+            Ok((topology, migrations)) => {
+                self.cluster.migrations = migrations.unwrap_or_default();
+                self.cluster.failures = 0;
+                self.cluster.next_at = Some(self.next_look(now));
+                self.apply_topology(topology, conn, now);
+                self.resolve_parked(now);
+            }
+            Err(_) if reply.kind() == Kind::Error && !self.cluster.is_cluster => {
+                self.handle_no_cluster(reply, now);
+            }
+            Err(error) => {
+                self.handle_topology_failed(now);
+                if let Some(conn) = conn {
+                    let cause = error.to_string();
+                    self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
+                }
+                self.resolve_parked(now);
+            }
+        }
+        for lane in &mut self.lanes {
+            lane.awaits_topology = false;
+            lane.update_hold(now);
+        }
+    }
+
+    /// The server knows of no cluster: it is the only node.
+    fn handle_no_cluster(&mut self, reply: &Reply<'_>, now: Instant) {
+        self.cluster.wanted = None;
+        if self.cluster.mode == ClusterMode::Require {
+            let text =
+                format!("the server is no node of a cluster: {}", String::from_utf8_lossy(reply.as_bytes()));
+            self.last_error = Some(text.clone());
+            self.fail_queue(LaneId(0), ErrorCode::NoNode, &text);
+            if let Some(seed) = self.lanes.first_mut() {
+                seed.trouble = Some(Trouble { code: ErrorCode::NoNode, text });
+            }
+        }
+        self.resolve_parked(now);
+    }
+
+    /// Takes the map over as a whole.
+    fn apply_topology(&mut self, topology: Topology, conn: Option<ConnId>, now: Instant) {
+        let is_same = self.cluster.is_cluster && topology == self.cluster.topology;
+        self.cluster.is_cluster = true;
+        if is_same && !self.cluster.is_patched {
+            return;
+        }
+        self.cluster.is_patched = false;
+        let mapped = map(self.rules(), &topology);
+        let mut complaints = mapped.values().filter_map(|target| target.as_ref().err());
+        self.cluster.complaint = complaints.next().cloned();
+        if let (Some(cause), Some(conn)) = (self.cluster.complaint.clone(), conn) {
+            self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
+        }
+        let ids = self.update_nodes(mapped, &topology, now);
+        let mut slots = SlotMap::new();
+        for shard in &topology.shards {
+            if let Some(id) = ids.get(&shard.primary) {
+                let all = shard.slots.iter().flat_map(|&(first, last)| first..=last);
+                all.for_each(|slot| slots.set(slot, Some(id.0)));
+            }
+        }
+        self.cluster.map = slots;
+        let primaries = topology.shards.len();
+        self.cluster.topology = topology;
+        self.outputs.push_back(Output::Notice(Notice::TopologyChanged { primaries }));
+        self.reroute(now);
+        self.move_shard_channels(now);
+    }
+
+    /// Makes the list of nodes that of the topology; each endpoint's node.
+    fn update_nodes(
+        &mut self,
+        mapped: BTreeMap<Endpoint, Result<Targets, String>>,
+        topology: &Topology,
+        now: Instant,
+    ) -> BTreeMap<Endpoint, NodeId> {
+        let mut ids = BTreeMap::new();
+        for node in &mut self.nodes {
+            node.is_listed = false;
+        }
+        for (endpoint, targets) in mapped {
+            let Ok(targets) = targets else { continue };
+            let Some(id) = self.node_at(&endpoint, &targets, now) else { continue };
+            if let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) {
+                node.is_listed = true;
+                node.is_primary = topology.shards.iter().any(|shard| shard.primary == endpoint);
+                node.endpoint = endpoint.clone();
+                node.set_targets(targets);
+            }
+            ids.insert(endpoint, id);
+        }
+        for node in self.nodes.iter().filter(|node| !node.is_listed) {
+            if let Some(lane) = lanes::get(&mut self.lanes, node.main) {
+                lane.is_wanted = false;
+            }
+        }
+        ids
+    }
+
+    /// The node of that endpoint: one that is known, by its name or by where it is, or a new one.
+    fn node_at(&mut self, endpoint: &Endpoint, targets: &Targets, now: Instant) -> Option<NodeId> {
+        let known = self.nodes.iter().find(|node| node.endpoint == *endpoint && node.id != SEED);
+        let known =
+            known.or_else(|| self.nodes.iter().find(|node| !node.is_listed && node.is_at(&targets.first)));
+        if let Some(node) = known {
+            return Some(node.id);
+        }
+        let id = (1..u16::MAX).map(NodeId).find(|&id| self.node(id).is_none())?;
+        let main = self.add_lane(LaneKind::Main, id, now);
+        let index = self.nodes.partition_point(|node| node.id < id);
+        self.nodes.insert(index, Node::new(id, endpoint.clone(), targets.clone(), main));
+        Some(id)
+    }
+
+    fn rules(&self) -> AddressMapRules<'_> {
+        let has_token = matches!(self.config.credential, Credential::Token { .. });
+        AddressMapRules {
+            mode: match &self.config.address_map {
+                AddressMap::Auto => MapMode::Auto,
+                AddressMap::Azure => MapMode::Azure,
+                AddressMap::Advertised { .. } => MapMode::Advertised,
+                AddressMap::Table(_) => MapMode::Table,
+                AddressMap::Driver => MapMode::Driver,
+            },
+            configured_host: &self.config.host,
+            configured_port: self.config.port,
+            is_tls: self.tls.is_some(),
+            has_token,
+            allowed_hosts: match &self.config.address_map {
+                AddressMap::Advertised { allowed_hosts } => allowed_hosts,
+                _ => &[],
+            },
+            table: match &self.config.address_map {
+                AddressMap::Table(table) => table,
+                _ => &[],
+            },
+        }
+    }
+}
