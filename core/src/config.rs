@@ -34,6 +34,21 @@ pub struct Config {
     pub cluster: ClusterMode,
     /// Where the nodes of a cluster are, which advertise addresses of their own.
     pub address_map: AddressMap,
+    /// Whether to listen for what the service tells of its maintenance.
+    pub maintenance_events: MaintenanceEvents,
+}
+
+/// Whether to listen on the channel on which Azure Cache for Redis tells of maintenance (`AzureRedisEvents`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MaintenanceEvents {
+    /// At hosts of Azure Cache for Redis.
+    #[default]
+    Detect,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 /// Whether the server is taken for a node of a cluster.
@@ -86,6 +101,7 @@ impl Config {
             allow_plaintext_token: false,
             cluster: ClusterMode::default(),
             address_map: AddressMap::default(),
+            maintenance_events: MaintenanceEvents::default(),
         }
     }
 
@@ -105,6 +121,9 @@ impl Config {
         }
         if self.limits.sealed_ahead_max == 0 {
             return complain("sealed_ahead_max must not be 0: nothing would ever be sent");
+        }
+        if self.limits.handshakes_max == 0 {
+            return complain("handshakes_max must not be 0: nothing would ever be connected");
         }
         match &self.credential {
             Credential::Token { .. } if self.tls.is_none() && !self.may_send_token_in_plaintext() => {
@@ -208,6 +227,8 @@ pub struct Limits {
     pub sealed_ahead_max: usize,
     /// Connections for blocking commands and sessions together. Who finds none free waits.
     pub own_connections_max: usize,
+    /// Connections that connect and log in at the same time.
+    pub handshakes_max: usize,
 }
 
 impl Default for Limits {
@@ -219,6 +240,7 @@ impl Default for Limits {
             arguments_max: 1 << 20,
             sealed_ahead_max: 64 << 10,
             own_connections_max: 64,
+            handshakes_max: 8,
         }
     }
 }

@@ -65,7 +65,7 @@ pub use client::{
     SubscriberId, Wakeup,
 };
 pub use command::{Command, CommandId, CommandIds};
-pub use config::{AddressMap, ClusterMode, Config, Credential, Limits, Timeouts};
+pub use config::{AddressMap, ClusterMode, Config, Credential, Limits, MaintenanceEvents, Timeouts};
 pub use connection::{Answer, ConnId, WakeupReason};
 pub use error::{CommandError, ConfigError, ErrorCode, Outcome, SubmitError};
 pub use secret::Secret;

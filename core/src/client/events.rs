@@ -141,7 +141,10 @@ impl Client {
         }
         self.offer_token(id, now);
         match kind {
-            LaneKind::Main => self.look_for_cluster(id, is_cluster_node, now),
+            LaneKind::Main => {
+                self.look_for_cluster(id, is_cluster_node, now);
+                self.listen_for_maintenance(conn);
+            }
             LaneKind::Subscriber => self.resubscribe(id, conn, now),
             LaneKind::Monitor => {
                 if let Some(connection) = self.connection_mut(conn) {
@@ -234,7 +237,7 @@ impl Client {
             self.drop_connection(conn, ErrorCode::ConnectionLost, "the token was about to end");
             if let Some(lane) = self.lane_mut(id) {
                 lane.connection = lane.successor.take();
-                lane.retry_at = now;
+                lane.forget_wait(now);
             }
         }
     }
@@ -264,6 +267,11 @@ impl Client {
             return;
         }
         let node = lane.node;
+        let has_other =
+            self.lanes.iter().any(|own| own.kind == LaneKind::Main && own.id != id && own.is_ready());
+        if node == SEED && !has_other {
+            return;
+        }
         self.drop_connections(id, ErrorCode::ConnectionLost, "the cluster has the node no more");
         if node != SEED && !self.lanes.iter().any(|lane| lane.node == node && lane.id != id) {
             self.remove_lane(id);

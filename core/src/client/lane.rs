@@ -34,6 +34,8 @@ pub(crate) struct Lane {
     pub(crate) has_permit: bool,
     /// When a connection may be opened again.
     pub(crate) retry_at: Instant,
+    /// The same where commands wait for it.
+    pub(crate) busy_retry_at: Instant,
     /// When to present the current token, which others present at other moments or the server refused before.
     pub(crate) reauth_at: Option<Instant>,
     /// Nothing is sent before: the node is about to go.
@@ -93,6 +95,9 @@ const RECONNECT_BASE: Duration = Duration::from_millis(50);
 /// Between two attempts to open a connection that takes over.
 const SUCCESSOR_GAP: Duration = Duration::from_secs(1);
 
+/// Longest wait before a reconnect that commands wait for: they have some seconds only.
+const BUSY_RETRY_MAX: Duration = Duration::from_millis(1500);
+
 /// A connection that held for so long was no failure.
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
 
@@ -114,6 +119,7 @@ impl Lane {
             is_wanted: false,
             has_permit: true,
             retry_at: now,
+            busy_retry_at: now,
             reauth_at: None,
             held_until: None,
             awaits_topology: false,
@@ -175,6 +181,11 @@ impl Lane {
     /// When something was last heard of the live connection.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         self.connection.as_ref().map(Connection::heard_at)
+    }
+
+    /// Whether commands wait for a connection that cannot be made.
+    pub(crate) fn is_troubled(&self) -> bool {
+        !self.queue.is_empty() && !self.is_ready() && self.trouble.is_some()
     }
 
     /// Whether anybody waits for anything of it.
@@ -287,6 +298,7 @@ impl Lane {
         self.ready_at = Some(now);
         self.reauth_failures = 0;
         self.trouble = None;
+        self.held_until = None;
         self.reauth_at = None;
         self.allowance = Allowance::new(&self.timeouts);
     }
@@ -309,13 +321,32 @@ impl Lane {
         self.trouble = Some(trouble);
         let ceiling =
             RECONNECT_BASE.saturating_mul(1 << self.failures.min(10)).min(self.timeouts.reconnect_max);
-        self.retry_at = now + rng.between(Duration::ZERO, ceiling);
+        let wait = rng.between(Duration::ZERO, ceiling);
+        self.retry_at = now + wait;
+        self.busy_retry_at = now
+            + if ceiling > BUSY_RETRY_MAX {
+                wait.mul_f64(BUSY_RETRY_MAX.div_duration_f64(ceiling))
+            } else {
+                wait
+            };
         self.failures += 1;
+    }
+
+    /// When its connection may be opened again.
+    pub(crate) fn may_open_at(&self) -> Instant {
+        if self.queue.is_empty() { self.retry_at } else { self.busy_retry_at.min(self.retry_at) }
+    }
+
+    /// Its connection may be opened again at once.
+    pub(crate) fn forget_wait(&mut self, now: Instant) {
+        self.retry_at = now;
+        self.busy_retry_at = now;
     }
 
     /// A connection that was to take over was lost: sets when to try another.
     pub(crate) fn handle_successor_lost(&mut self, now: Instant, rng: &mut Rng) {
         self.retry_at = now + rng.between(SUCCESSOR_GAP / 2, SUCCESSOR_GAP);
+        self.busy_retry_at = self.retry_at;
     }
 
     /// The server refused a newer token on the live connection: sets when to present it again.

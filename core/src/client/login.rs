@@ -36,7 +36,7 @@ impl Client {
             Arrival::Known => {
                 if self.tokens.is_refused() {
                     for lane in self.lanes_without_connection() {
-                        self.give_up_login(lane, now);
+                        self.give_up_login(lane);
                     }
                 }
             }
@@ -174,15 +174,23 @@ impl Client {
         }
     }
 
+    /// Whether another connection may be opened: a server that comes back is not to be overrun.
+    pub(super) fn may_shake_hands(&self) -> bool {
+        let open = self.lanes.iter().flat_map(super::Lane::connections);
+        let under_way =
+            open.filter(|own| matches!(own.phase(), Phase::Connecting | Phase::LoggingIn)).count();
+        under_way < self.config.limits.handshakes_max
+    }
+
     /// Opens a lane's connection, where it needs one.
     pub(super) fn open_connection(&mut self, id: LaneId, now: Instant) {
         let Some(lane) = self.lane(id) else { return };
         if self.is_closed || lane.connection.is_some() || !lane.needs_connection() {
             return;
         }
-        let (node, retry_at) = (lane.node, lane.retry_at);
+        let (node, may_open_at) = (lane.node, lane.may_open_at());
         let Some((login, token)) = self.login(now) else { return };
-        if now < retry_at {
+        if now < may_open_at || !self.may_shake_hands() {
             return;
         }
         if let Some(connection) = self.new_connection(id, node, login, token, now)
@@ -330,10 +338,10 @@ impl Client {
                 if self.tokens.is_refused() {
                     self.need_token(generation);
                 } else if let Some(lane) = self.lane_mut(lane) {
-                    lane.retry_at = now;
+                    lane.forget_wait(now);
                 }
             }
-            Some(_) | None => self.give_up_login(lane, now),
+            Some(_) | None => self.give_up_login(lane),
         }
     }
 
@@ -345,12 +353,11 @@ impl Client {
     }
 
     /// There is nothing else to log in with: those who wait are told. The next command tries again.
-    pub(super) fn give_up_login(&mut self, id: LaneId, now: Instant) {
+    pub(super) fn give_up_login(&mut self, id: LaneId) {
         self.tokens.forgive();
         self.is_token_requested = false;
         let Some(lane) = self.lane_mut(id) else { return };
         lane.is_wanted = false;
-        lane.retry_at = lane.retry_at.max(now);
         let (code, text) = match &lane.trouble {
             Some(trouble) if trouble.code.is_about_login() => (trouble.code, trouble.text.clone()),
             _ => (ErrorCode::LoginRefused, "the server refused the login".to_owned()),

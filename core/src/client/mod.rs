@@ -15,6 +15,7 @@ mod lane;
 mod lanes;
 mod login;
 mod losses;
+mod maintenance;
 mod merge;
 mod messages;
 mod nodes;
@@ -110,6 +111,8 @@ pub struct Client {
     latest_lane: u64,
     latest_owner: u64,
     reauth_count: u64,
+    /// What the service told last.
+    latest_maintenance: Vec<u8>,
     last_error: Option<String>,
     /// No more commands are accepted, and the end of the last one is the client's.
     is_finishing: bool,
@@ -155,6 +158,7 @@ impl Client {
             latest_lane: 0,
             latest_owner: 0,
             reauth_count: 0,
+            latest_maintenance: Vec::new(),
             last_error: None,
             is_finishing: false,
             is_closed: false,
@@ -311,9 +315,10 @@ impl Client {
             return None;
         }
         let now = now.monotonic;
+        let can_connect = self.can_login(now) && self.may_shake_hands();
         let lanes = self.lanes.iter().filter_map(|lane| {
-            let may_connect = lane.connection.is_none() && lane.needs_connection() && self.can_login(now);
-            let reconnect = may_connect.then_some((lane.retry_at, WakeupReason::Reconnect));
+            let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect;
+            let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
             [lane.poll_timeout(now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
         });
         let parked = self.parked.iter().map(|parked| parked.wakeup_at()).min();

@@ -283,7 +283,10 @@ impl Client {
             Until::At(_) => self.parked.push(parked),
             Until::Served { slot } => match self.route_slot(*slot) {
                 Route::Lane(_) => self.send_unit(parked.unit, remaining, now),
-                _ => self.parked.push(parked),
+                _ => {
+                    self.want_topology(Question::Slots);
+                    self.parked.push(parked);
+                }
             },
             Until::Moved { slot, from } => match self.owner(*slot) {
                 Some(owner) if owner != *from => self.send_unit(parked.unit, remaining, now),

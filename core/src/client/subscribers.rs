@@ -17,11 +17,20 @@ use std::collections::BTreeMap;
 pub(super) struct Subscriber {
     id: SubscriberId,
     kind: LaneKind,
-    /// What is to be subscribed to, and whether that was ever confirmed.
-    wanted: BTreeMap<(ChannelKind, Vec<u8>), bool>,
+    /// What is to be subscribed to.
+    wanted: BTreeMap<(ChannelKind, Vec<u8>), Standing>,
     /// The lane of channels and patterns, and those of sharded channels by their node.
     lanes: BTreeMap<Place, LaneId>,
     handovers: Vec<Handover>,
+}
+
+/// How a subscription stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    /// The server confirmed it at some time.
+    was_confirmed: bool,
+    /// The lane that it was asked for on, while the connection is there.
+    at: Option<LaneId>,
 }
 
 /// What a subscriber's lane carries.
@@ -77,12 +86,13 @@ impl Client {
         }
         self.subscriber_of(subscriber)?;
         for channel in channels {
-            if let Some(own) = self.subscribers.iter_mut().find(|own| own.id == subscriber) {
-                own.wanted.entry((kind, channel.to_vec())).or_insert(false);
-            }
             let place = self.place_of(kind, channel);
             let lane = self.subscriber_lane(subscriber, place, now);
-            self.wish(lane, Wish { kind, channel: channel.to_vec(), is_subscribe: true, is_told: true });
+            let wish = Wish { kind, channel: channel.to_vec(), is_subscribe: true, is_told: true };
+            let at = self.wish(lane, wish).then_some(lane);
+            if let Some(own) = self.subscribers.iter_mut().find(|own| own.id == subscriber) {
+                own.wanted.entry((kind, channel.to_vec())).or_default().at = at;
+            }
         }
         self.settle(now);
         Ok(())
@@ -199,15 +209,15 @@ impl Client {
         let wishes = self.wishes_of(index, lane, is_successor);
         let Some(own) = self.subscribers.get_mut(index) else { return };
         let was_subscribed = wishes.iter().any(|wish| !wish.is_told);
+        for wish in &wishes {
+            own.wanted.entry((wish.kind, wish.channel.clone())).or_default().at = Some(lane);
+        }
         if is_successor {
             let (delivered, held) = (Vec::new(), Vec::new());
             own.handovers.push(Handover { lane, delivered, held, is_marker_sent: false });
         } else if was_subscribed {
             let id = own.id;
-            let mut told = MessageBuilder::new(id);
-            told.push(MessageKind::Gap, &[], &[], &[], 0);
-            self.outputs.push_back(Output::Notice(Notice::Gap { subscriber: id }));
-            self.tell(told);
+            self.tell_gap(id);
         }
         let Client { lanes, .. } = self;
         let Some(lane) = lanes::get(lanes, lane) else { return };
@@ -227,11 +237,11 @@ impl Client {
         own.wanted
             .iter()
             .filter(|((kind, channel), _)| is_here(*kind, channel))
-            .map(|((kind, channel), &was_confirmed)| Wish {
+            .map(|((kind, channel), standing)| Wish {
                 kind: *kind,
                 channel: channel.clone(),
                 is_subscribe: true,
-                is_told: !was_confirmed && !is_successor,
+                is_told: !standing.was_confirmed && !is_successor,
             })
             .collect()
     }
@@ -249,8 +259,12 @@ impl Client {
         batch: &ReplyBatch,
         now: Instant,
     ) {
-        // A server's own idea, where nothing was subscribed to.
-        let Some(index) = self.subscriber_at(lane) else { return };
+        let Some(index) = self.subscriber_at(lane) else {
+            for (_, node) in frames.iter().filter(|(wish, _)| wish.is_none()) {
+                self.handle_main_message(&Reply::at(&batch.nodes, &batch.bytes, *node), now);
+            }
+            return;
+        };
         let Some(id) = self.subscribers.get(index).map(|own| own.id) else { return };
         let is_successor =
             self.lane(lane).is_some_and(|lane| lane.role_of(conn) == Some(super::Role::Successor));
@@ -324,9 +338,11 @@ impl Client {
 
     /// A sharded channel is served elsewhere by now: the map tells where.
     fn handle_channel_moved(&mut self, index: usize, lane: LaneId, channel: &[u8], now: Instant) {
-        let _ = (lane, now);
+        let _ = now;
         let key = (ChannelKind::Shard, channel.to_vec());
-        if self.subscribers.get(index).is_some_and(|own| own.wanted.contains_key(&key)) {
+        let standing = self.subscribers.get_mut(index).and_then(|own| own.wanted.get_mut(&key));
+        if let Some(standing) = standing.filter(|standing| standing.at == Some(lane)) {
+            standing.at = None;
             self.want_topology(Question::Slots);
         }
     }
@@ -350,7 +366,8 @@ impl Client {
             return Some(OwnedMessage::of(MessageKind::Refused, &[], &wish.channel, frame.as_bytes(), 0));
         }
         if wish.is_subscribe {
-            let was_confirmed = std::mem::replace(own.wanted.get_mut(&key)?, true);
+            let standing = own.wanted.get_mut(&key)?;
+            let was_confirmed = std::mem::replace(&mut standing.was_confirmed, true);
             if was_confirmed && !wish.is_told {
                 return None;
             }
@@ -366,6 +383,13 @@ impl Client {
         Some(OwnedMessage::of(kind, &[], &wish.channel, &[], count))
     }
 
+    fn tell_gap(&mut self, subscriber: SubscriberId) {
+        let mut told = MessageBuilder::new(subscriber);
+        told.push(MessageKind::Gap, &[], &[], &[], 0);
+        self.outputs.push_back(Output::Notice(Notice::Gap { subscriber }));
+        self.tell(told);
+    }
+
     fn tell(&mut self, told: MessageBuilder) {
         if let Some(batch) = told.finish() {
             self.outputs.push_back(Output::Messages(batch));
@@ -378,6 +402,12 @@ impl Client {
         let any = self.any_node();
         let Some(own) = self.subscribers.get_mut(index) else { return };
         let is_anywhere = own.lanes.get(&Place::Anywhere) == Some(&lane);
+        if !has_successor {
+            own.wanted
+                .values_mut()
+                .filter(|standing| standing.at == Some(lane))
+                .for_each(|own| own.at = None);
+        }
         let handover = own.handovers.iter().position(|handover| handover.lane == lane);
         if let Some(handover) = handover {
             let handover = own.handovers.swap_remove(handover);
@@ -442,23 +472,43 @@ impl Client {
         for index in 0..self.subscribers.len() {
             let Some(own) = self.subscribers.get(index) else { break };
             let id = own.id;
-            let channels: Vec<Vec<u8>> = own
+            let channels: Vec<(Vec<u8>, Standing)> = own
                 .wanted
-                .keys()
-                .filter(|(kind, _)| *kind == ChannelKind::Shard)
-                .map(|(_, channel)| channel.clone())
+                .iter()
+                .filter(|((kind, _), _)| *kind == ChannelKind::Shard)
+                .map(|((_, channel), standing)| (channel.clone(), *standing))
                 .collect();
-            for channel in channels {
-                let place = self.place_of(ChannelKind::Shard, &channel);
-                let lane = self.subscriber_lane(id, place, now);
-                // Where it is subscribed to already, this changes nothing.
-                self.wish(
-                    lane,
-                    Wish { kind: ChannelKind::Shard, channel, is_subscribe: true, is_told: false },
-                );
+            let mut has_moved = false;
+            for (channel, standing) in channels {
+                has_moved |= self.move_channel(id, channel, standing, now);
+            }
+            if has_moved {
+                self.tell_gap(id);
             }
             self.end_empty_lanes(index);
         }
+    }
+
+    /// Subscribes to a sharded channel where its slot is now, if that is another place. Whether messages may have been
+    /// missed that the connection there does not announce.
+    fn move_channel(&mut self, id: SubscriberId, channel: Vec<u8>, standing: Standing, now: Instant) -> bool {
+        let place = self.place_of(ChannelKind::Shard, &channel);
+        let lane = self.subscriber_lane(id, place, now);
+        if standing.at == Some(lane) {
+            return false;
+        }
+        let wish = Wish { kind: ChannelKind::Shard, channel, is_subscribe: true, is_told: false };
+        if let Some(old) = standing.at {
+            self.wish(old, Wish { is_subscribe: false, ..wish.clone() });
+        }
+        let key = (wish.kind, wish.channel.clone());
+        let is_asked = self.wish(lane, wish);
+        if let Some(own) = self.subscribers.iter_mut().find(|own| own.id == id)
+            && let Some(standing) = own.wanted.get_mut(&key)
+        {
+            standing.at = is_asked.then_some(lane);
+        }
+        is_asked && standing.was_confirmed
     }
 
     /// Sharded channels that have left a node need no connection there.

@@ -57,6 +57,9 @@ const QUESTION_GAP: Duration = Duration::from_millis(100);
 /// Between two questions where the last ones brought nothing, at most.
 const QUESTION_GAP_MAX: Duration = Duration::from_secs(5);
 
+/// Between two looks while commands wait for a node that cannot be reached.
+const URGENT_PERIOD: Duration = Duration::from_millis(400);
+
 impl Cluster {
     pub(super) fn new(mode: ClusterMode) -> Cluster {
         Cluster {
@@ -132,6 +135,9 @@ impl Client {
             self.cluster.asked = None;
             self.handle_topology_failed(now);
         }
+        if let Some(at) = self.cluster.next_at.filter(|at| *at > now + URGENT_PERIOD && self.is_urgent()) {
+            self.cluster.next_at = Some(at.min(now + URGENT_PERIOD));
+        }
         if self.cluster.next_at.is_some_and(|at| now >= at) {
             self.cluster.next_at = Some(self.next_look(now));
             self.want_topology(Question::Slots);
@@ -175,8 +181,13 @@ impl Client {
     }
 
     fn next_look(&mut self, now: Instant) -> Instant {
-        let period = self.config.timeouts.topology;
+        // While commands wait for a node, somebody may be taking over from it.
+        let period = if self.is_urgent() { URGENT_PERIOD } else { self.config.timeouts.topology };
         now + self.rng.between(period * 9 / 10, period * 11 / 10)
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.kind == LaneKind::Main && lane.is_troubled())
     }
 
     fn handle_topology_failed(&mut self, now: Instant) {

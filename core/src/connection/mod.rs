@@ -435,6 +435,11 @@ impl Connection {
         self.subscriptions.has_open_wishes()
     }
 
+    /// Whether it speaks RESP2.
+    pub(crate) fn is_resp2(&self) -> bool {
+        self.handshake.is_resp2()
+    }
+
     /// Whether the server said that it is a node of a cluster.
     pub(crate) fn is_cluster_node(&self) -> bool {
         self.handshake.is_cluster_node()
