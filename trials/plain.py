@@ -1,4 +1,4 @@
-"""A cluster of open-source redis-servers with TLS: six nodes on addresses and with certificates of their own."""
+"""A cluster of open-source redis-servers with TLS: six nodes, each with an address and a certificate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the workers of every program do, in every language the same, and what each command must return.
 
-Every command that counts has an id that no other has, and leaves it in a ledger: so the servers themselves tell how
-often it ran.
+Every command that counts has an id that no other has, and leaves it in a ledger: so the servers themselves
+tell how often it ran.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python trials/trial.py amr-oss acr-cluster plain
     MINUTES=10 python trials/trial.py amr-oss
 
-Without MINUTES each stage plays its scenes once. The exit status is 1 where the judge found something, and the
-folder with everything that was written is kept.
+Without MINUTES each stage plays its scenes once. The exit status is 1 where the judge found something, and
+the folder with everything that was written is kept.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@
 //! # What can be relied on
 //!
 //! - Handles are cheap to clone, `Send` and `Sync`; all clones share one connection to each server. Commands
-//!   to one server keep the order of the calls of [`Redis::command`], which submits at once. What many tasks submit while the driver waits
-//!   its turn leaves in one write.
+//!   to one server keep the order of the calls of [`Redis::command`], which submits at once. What many tasks
+//!   submit while the driver waits its turn leaves in one write.
 //! - Dropping a future cancels its command; a reply that comes all the same is dropped, never given to
 //!   another.
 //! - Every error has a code ([`Error::code`]), tells what became of the command ([`Error::outcome`]) and
