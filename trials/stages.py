@@ -110,6 +110,3 @@ class PlainWithPassword(Plain):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "correct-horse-battery-staple")
-
-
-STAGES: dict[str, type[Plain]] = {stage.name: stage for stage in (Plain, PlainWithPassword)}

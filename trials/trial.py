@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,10 +24,15 @@ SOAK = HERE.parent / "soak"
 sys.path.append(str(SOAK))
 
 import verdict  # noqa: E402
+from azure import AcrCluster, AmrOss  # noqa: E402
 from cluster import read_ledgers, read_queues  # noqa: E402
 from judge import judge_leaks, judge_text  # noqa: E402
-from stages import STAGES, Scene, Stage  # noqa: E402
+from stages import Plain, PlainWithPassword, Scene, Stage  # noqa: E402
 from steps import LEDGERS, ledger  # noqa: E402
+
+STAGES: dict[str, Callable[[Path], Stage]] = {
+    stage.name: stage for stage in (AmrOss, AcrCluster, Plain, PlainWithPassword)
+}
 
 #: Until every client of every program has succeeded with everything it does.
 WARM_UP_SECONDS_MAX = 30.0
