@@ -82,6 +82,7 @@
 #![warn(missing_docs)]
 
 mod auth_status;
+mod bell;
 mod clock;
 mod connector;
 mod driver;
