@@ -14,8 +14,8 @@ from typing import Any
 class Emulator:
     """A running emulator and its admin endpoint."""
 
-    def __init__(self, binary: str, token_seconds: int) -> None:
-        options = ["--port", "0", "--token-ttl", str(token_seconds), "--stdin-lifeline"]
+    def __init__(self, binary: str, token_seconds: int | str, *more: str) -> None:
+        options = ["--port", "0", "--token-ttl", str(token_seconds), "--stdin-lifeline", *more]
         if "--access-keys" in subprocess.run([binary, "--help"], capture_output=True, text=True).stdout:
             options += ["--access-keys", "on"]  # so that they can be disabled
         self._process = subprocess.Popen(
@@ -57,9 +57,13 @@ class Emulator:
         """All tokens issued so far; of very many, the latest."""
         return self._admin("/tokens")
 
+    def token(self) -> dict[str, Any]:
+        """One that the programs do not have."""
+        return self._admin("/token", {"ttl": 3600})
+
     def open(self) -> Connection:
         """A connection of its own, logged in with a token of its own."""
-        token = self._admin("/token", {"ttl": 3600})
+        token = self.token()
         connection = Connection(self.facts["host"], self.facts["port"], self.facts["ca_file"])
         connection.call("AUTH", token["oid"], token["access_token"])
         return connection

@@ -11,8 +11,7 @@ class RedisPy:
     def __init__(self, at):
         self.at = at
 
-    def make(self):
-        package = __import__(self.module, fromlist=["Redis"])
+    def options(self):
         options = {"host": self.at.host, "port": self.at.port}
         if self.at.ca:
             options |= {
@@ -21,6 +20,11 @@ class RedisPy:
                 "ssl_ca_certs": self.at.ca,
                 "ssl": True,
             }
+        return options
+
+    def make(self):
+        package = __import__(self.module, fromlist=["Redis"])
+        options = self.options()
         if self.pooled:
             pool = package.BlockingConnectionPool(max_connections=50, **options)
             return package.Redis(connection_pool=pool)
@@ -68,6 +72,12 @@ class RedisPyPool(RedisPyAsync):
     pooled = True
 
 
+class RedisPyCluster(RedisPyAsync):
+    def make(self):
+        package = __import__("redis.asyncio.cluster", fromlist=["RedisCluster"])
+        return package.RedisCluster(**self.options())
+
+
 class Respass(RedisPy):
     module = "respass"
 
@@ -78,6 +88,7 @@ class RespassAsync(RedisPyAsync):
 
 class GlideSync:
     module = "glide_sync"
+    kind = "Glide"
 
     def __init__(self, at):
         self.at = at
@@ -92,12 +103,13 @@ class GlideSync:
         if self.at.ca:
             with open(self.at.ca, "rb") as file:
                 tls = package.TlsAdvancedConfiguration(root_pem_cacerts=file.read())
-            options["advanced_config"] = package.AdvancedGlideClientConfiguration(tls_config=tls)
+            advanced = getattr(package, f"Advanced{self.kind}ClientConfiguration")
+            options["advanced_config"] = advanced(tls_config=tls)
             options["credentials"] = package.ServerCredentials(
                 username=self.at.user, password=self.at.password
             )
         # Its default of 250 ms ends commands where the machine is busy, and a sample with them.
-        return package.GlideClientConfiguration(request_timeout=60_000, **options)
+        return getattr(package, f"{self.kind}ClientConfiguration")(request_timeout=60_000, **options)
 
     def open(self):
         configuration = self.configuration()
@@ -129,12 +141,16 @@ class GlideAsync(GlideSync):
 
     async def open(self):
         configuration = self.configuration()
-        self.client = await self.package.GlideClient.create(configuration)
+        self.client = await getattr(self.package, f"{self.kind}Client").create(configuration)
         await self.client.ping()
         self.get, self.set = self.client.get, self.client.set
 
     async def close(self):
         await self.client.close()
+
+
+class GlideCluster(GlideAsync):
+    kind = "GlideCluster"
 
 
 # A bare socket's commands, the lengths of their replies, and what it hands to the driver's check.

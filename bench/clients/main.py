@@ -67,7 +67,7 @@ class Bench:
 
     def sample(self, scenario, client):
         """Its rate, its CPU a command, and how many CPUs others took meanwhile; or why there is none."""
-        server = self.servers["tls" if scenario.tls else "plain"]
+        server = self.servers[scenario.server]
         cpu = self.server_cpu if scenario.shares_cpu else self.client_cpu
         before = Usage(self.servers.values())
         try:
@@ -178,7 +178,7 @@ def main():
     parser = run_parser(options.quick) if has_parser else None
     samples = {}
     if scenarios:
-        with servers.running(bench.server_cpu) as bench.servers:
+        with servers.running(bench.server_cpu, {scenario.server for scenario in scenarios}) as bench.servers:
             samples = measure(bench, scenarios, options.rounds, options.patience)
     versions = setup.versions(
         bench.python, bench.node, has_hiredis=bench.c is not None or has_parser, has_rust=bench.rust is not None

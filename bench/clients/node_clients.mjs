@@ -28,6 +28,38 @@ function nodeRedis(module, tls) {
   };
 }
 
+function nodeRedisCluster({ host, port, ca, user, password }) {
+  const tls = ca && { ca: readFileSync(ca), tls: true, servername: 'localhost' };
+  const { createCluster } = require('redis');
+  const client = createCluster({
+    rootNodes: [{ socket: { host, port, ...tls } }],
+    defaults: { username: user, password, socket: { ...tls } },
+  });
+  client.on('error', (error) => { throw error; });
+  return {
+    open: () => client.connect(),
+    close: () => client.close(),
+    get: (key) => client.get(key),
+    set: (key, value) => client.set(key, value),
+  };
+}
+
+function ioredisCluster(enableAutoPipelining) {
+  return ({ host, port, ca, user, password }) => {
+    const { Cluster } = require('ioredis');
+    const tls = ca && { ca: readFileSync(ca), servername: 'localhost' };
+    const client = new Cluster([{ host, port }], {
+      enableAutoPipelining, lazyConnect: true, redisOptions: { username: user, password, ...(tls && { tls }) },
+    });
+    return {
+      open: () => client.connect(),
+      close: async () => client.disconnect(),
+      get: (key) => client.get(key),
+      set: (key, value) => client.set(key, value),
+    };
+  };
+}
+
 function ioredis(enableAutoPipelining) {
   return ({ host, port, ca, user, password }) => {
     const Redis = require('ioredis');
@@ -42,8 +74,8 @@ function ioredis(enableAutoPipelining) {
   };
 }
 
-function glide({ host, port, ca, user, password }) {
-  const { GlideClient, Logger } = require('@valkey/valkey-glide');
+const glide = (kind) => ({ host, port, ca, user, password }) => {
+  const { [kind]: GlideClient, Logger } = require('@valkey/valkey-glide');
   Logger.init('error');
   const options = {
     addresses: [{ host, port }], useTLS: Boolean(ca), requestTimeout: 60_000,
@@ -58,12 +90,16 @@ function glide({ host, port, ca, user, password }) {
     get: (key) => client.get(key),
     set: (key, value) => client.set(key, value),
   };
-}
+};
 
 export const CLIENTS = {
   respass: nodeRedis('respass', {}),
   'node-redis': nodeRedis('redis', { tls: true, servername: 'localhost' }),
   ioredis: ioredis(false),
   'ioredis-auto': ioredis(true),
-  glide,
+  glide: glide('GlideClient'),
+  'node-redis-cluster': nodeRedisCluster,
+  'ioredis-cluster': ioredisCluster(false),
+  'ioredis-cluster-auto': ioredisCluster(true),
+  'glide-cluster': glide('GlideClusterClient'),
 };

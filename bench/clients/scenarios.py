@@ -11,6 +11,8 @@ CLIENTS = {
     "redis-py asyncio+hiredis, pool of 50": ("peers", "RedisPyPool"),
     "valkey-glide sync": ("peers", "GlideSync"),
     "valkey-glide asyncio": ("peers", "GlideAsync"),
+    "redis-py asyncio+hiredis, RedisCluster": ("peers", "RedisPyCluster"),
+    "valkey-glide asyncio, cluster": ("peers", "GlideCluster"),
     "bare socket (no client)": ("peers", "BareSocket"),
     "respass C": ("c", "respass_blocking"),
     "respass C, poll loop": ("c", "respass"),
@@ -20,6 +22,10 @@ CLIENTS = {
     "ioredis": ("node", "ioredis"),
     "ioredis, auto-pipelining": ("node", "ioredis-auto"),
     "valkey-glide Node": ("node", "glide"),
+    "node-redis, cluster": ("node", "node-redis-cluster"),
+    "ioredis, Cluster": ("node", "ioredis-cluster"),
+    "ioredis, Cluster with auto-pipelining": ("node", "ioredis-cluster-auto"),
+    "valkey-glide Node, cluster": ("node", "glide-cluster"),
     "respass Rust": ("rust", "respass"),
     "redis-rs": ("rust", "redis-rs"),
 }
@@ -42,10 +48,19 @@ class Scenario:
     # One command at a time is bound by the wake-up of the other side. Across CPUs, on a virtual machine,
     # that costs more than a client does, so client and server share a CPU there; elsewhere each has its own.
     shares_cpu: bool = False
+    # Three servers that share the keys, in place of one.
+    is_cluster: bool = False
 
     @property
     def clients(self):
         return (self.own, *self.against, *self.beside)
+
+    @property
+    def server(self):
+        return ("tls" if self.tls else "plain") + ("-cluster" if self.is_cluster else "")
+
+
+TURNS = "{} concurrent tasks, GET and SET in turn"
 
 
 def sync(name, title, workload, target, **options):
@@ -85,12 +100,20 @@ def in_node(name, title, workload, target, against=("node-redis",), only_tls=Fal
         )
 
 
+def on_cluster(name, title, own, against, target):
+    """100 tasks on three shards, plain and over TLS."""
+    title = f"{title}, 3 shards, {TURNS.format(100)}"
+    for prefix, tls in (("", False), ("tls-", True)):
+        yield Scenario(
+            prefix + name, title, "tasks", own, against, target, tls=tls, tasks=100, is_cluster=True
+        )
+
+
 def rust(name, title, workload, target, **options):
     title = f"Rust, one thread of tokio, {title}"
     return Scenario(name, title, workload, "respass Rust", ("redis-rs",), target, **options)
 
 
-TURNS = "{} concurrent tasks, GET and SET in turn"
 MANY_AT_ONCE = ("node-redis", "ioredis, auto-pipelining", "valkey-glide Node")
 ONE, GETS, SETS = "sync GET, one at a time", "sync pipeline of 1,000 GET", "sync pipeline of 1,000 SET"
 SCENARIOS = (
@@ -131,6 +154,17 @@ SCENARIOS = (
     *in_node(
         "node-connect", "a new client connects, logs in, PING, close", "connect", 1, only_tls=True,
         against=("valkey-glide Node",), shares_cpu=True,
+    ),
+    *on_cluster(
+        "cluster-conc-100", "asyncio", "respass asyncio",
+        ("redis-py asyncio+hiredis, RedisCluster", "valkey-glide asyncio, cluster"), 2.5,
+    ),
+    *on_cluster(
+        "node-cluster-conc-100", "Node", "respass Node",
+        (
+            "node-redis, cluster", "ioredis, Cluster", "ioredis, Cluster with auto-pipelining",
+            "valkey-glide Node, cluster",
+        ), 2,
     ),
     rust("rust-conc-100", "100 concurrent tasks, GET and SET in turn", "tasks", 1, tasks=100),
     rust("rust-pipe-get", "pipeline of 1,000 GET", "pipe_get", 1.2),

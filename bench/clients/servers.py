@@ -16,19 +16,23 @@ USER, PASSWORD = "bench", "correct-horse"
 KEYS, VALUE = 1000, b"x" * 100
 ELEMENTS, ELEMENT_LEN = 100_000, 20
 LARGE_LEN = 64 * 1024 * 1024
+SLOTS, SHARDS = 16384, 3
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class Server:
-    """One that runs."""
+    """One that runs, or the first of a cluster."""
 
     pid: int
     port: int
     ca: str | None = None
+    #: Its cluster's others.
+    others: tuple["Server", ...] = ()
 
     def cpu_seconds(self):
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        own = int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        return own + sum(other.cpu_seconds() for other in self.others)
 
 
 def openssl(folder, *arguments):
@@ -39,7 +43,7 @@ def make_certificates(folder):
     """An authority of our own and a certificate for the loopback."""
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     (folder / "extensions").write_text(
-        "subjectAltName = DNS:localhost, IP:127.0.0.1\nextendedKeyUsage = serverAuth\n"
+        "subjectAltName = DNS:localhost, IP:127.0.0.1\nextendedKeyUsage = serverAuth, clientAuth\n"
     )
     openssl(
         folder,
@@ -147,28 +151,83 @@ def seed(server):
                 raise RuntimeError(f"seeding: {line!r}")
 
 
+def call(server, *words):
+    """One command; the first line of its reply."""
+    with connected(server) as connection, connection.makefile("rb") as replies:
+        connection.sendall(encode(*words))
+        return replies.readline()
+
+
+def join(servers, bus_ports):
+    """Makes a cluster of them, with the slots in equal parts."""
+    for number, server in enumerate(servers):
+        begin, end = (SLOTS * at // len(servers) for at in (number, number + 1))
+        call(server, "CLUSTER", "ADDSLOTSRANGE", str(begin), str(end - 1))
+        # Each meets those before it: word of mouth would take longer.
+        for other, bus_port in zip(servers[:number], bus_ports, strict=False):
+            call(server, "CLUSTER", "MEET", "127.0.0.1", str(other.port), str(bus_port))
+    end = time.monotonic() + 20
+    while not all(is_settled(server, len(servers)) for server in servers):
+        if time.monotonic() > end:
+            raise RuntimeError("the cluster does not come together")
+        time.sleep(0.05)
+
+
+def is_settled(server, count):
+    """Whether it serves, and knows who has the other slots."""
+    with connected(server) as connection, connection.makefile("rb") as replies:
+        connection.sendall(encode("CLUSTER", "INFO"))
+        info = replies.read(int(replies.readline()[1:]) + 2)
+    return b"cluster_state:ok" in info and b"cluster_size:%d\r\n" % count in info
+
+
+def seed_cluster(servers):
+    """Each takes the keys that are its own, and refuses the others."""
+    for server in servers:
+        with connected(server) as connection, connection.makefile("rb") as replies:
+            for number in range(KEYS):
+                connection.sendall(encode("SET", f"key:{number}", VALUE))
+                replies.readline()
+
+
 @contextlib.contextmanager
-def running(cpu):
-    """Both servers, seeded: by name."""
+def running(cpu, wanted):
+    """Those that are wanted, seeded, by name: plain, tls, plain-cluster, tls-cluster."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="respass-bench-")))
         make_certificates(folder)
-        plain, tls = free_port(), free_port()
         files = (("cert", "server.pem"), ("key", "server.key"), ("ca-cert", "ca.pem"))
         tls_files = [word for name, file in files for word in (f"--tls-{name}-file", str(folder / file))]
-        both = {
-            "plain": (("--port", str(plain)), plain, None),
-            "tls": (
-                ("--port", "0", "--tls-port", str(tls), *tls_files, "--tls-auth-clients", "no"),
-                tls,
-                "ca.pem",
-            ),
-        }
-        servers = {}
-        for name, (options, port, ca) in both.items():
-            child = launch(folder, cpu, *options)
+        tls_files += ["--tls-auth-clients", "no"]
+
+        def start(is_tls, *options):
+            port = str(free_port())
+            at = ("--port", "0", "--tls-port", port, *tls_files) if is_tls else ("--port", port)
+            child = launch(folder, cpu, *at, *options)
             stack.callback(child.wait)
             stack.callback(child.terminate)
-            servers[name] = Server(child.pid, port, ca and str(folder / ca))
-            seed(servers[name])
+            return Server(child.pid, int(port), str(folder / "ca.pem") if is_tls else None)
+
+        def start_cluster(is_tls):
+            bus_ports = [free_port() for _ in range(SHARDS)]
+            servers = [
+                start(
+                    is_tls, "--cluster-enabled", "yes", "--cluster-port", str(bus_port),
+                    "--cluster-config-file", f"{bus_port}.nodes", *(["--tls-cluster", "yes"] if is_tls else []),
+                )
+                for bus_port in bus_ports
+            ]  # fmt: skip
+            join(servers, bus_ports)
+            seed_cluster(servers)
+            servers[0].others = tuple(servers[1:])
+            return servers[0]
+
+        servers = {}
+        for name in sorted(wanted):
+            is_tls = name.startswith("tls")
+            if name.endswith("cluster"):
+                servers[name] = start_cluster(is_tls)
+            else:
+                servers[name] = start(is_tls)
+                seed(servers[name])
         yield servers

@@ -12,8 +12,11 @@ pub trait Connector: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Connects to a name or an address; a name must be looked up afresh each time, for servers move. Set
-    /// `TCP_NODELAY`: the client writes whole batches. How long this may take is not for here to decide: the
-    /// client drops the future when it gives up.
+    /// `TCP_NODELAY`: the client writes whole batches. Several connections may be asked for at a time. How long
+    /// this may take is not for here to decide: the client drops the future when it gives up.
+    ///
+    /// With [`AddressMap::Driver`](crate::AddressMap::Driver), this is where an advertised address becomes
+    /// another.
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Waits, at least so long.

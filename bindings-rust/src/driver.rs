@@ -1,5 +1,6 @@
 //! The driver: one future that owns a client's socket and timer and obeys the core. It decides nothing.
 
+use crate::bell::DriverWaker;
 use crate::connector::Connector;
 use crate::link::Link;
 use crate::shared::{Action, Shared, Turn, TurnBuffers};
@@ -18,6 +19,8 @@ pub(crate) struct Driver<C: Connector> {
     tokens: Option<Subscription>,
     /// The connections that the core knows of.
     links: Vec<Link<C::Stream>>,
+    /// What rings where one of them has something.
+    waker: DriverWaker,
     alarm: Option<Alarm>,
     buffers: TurnBuffers,
     received: Box<[u8]>,
@@ -45,6 +48,7 @@ impl<C: Connector> Driver<C> {
             connector,
             tokens,
             links: Vec::new(),
+            waker: DriverWaker::default(),
             alarm: None,
             buffers: TurnBuffers::default(),
             received: vec![0; READ_LEN].into_boxed_slice(),
@@ -57,7 +61,7 @@ impl<C: Connector> Driver<C> {
         let mut has_moved = self.obey();
         for index in 0..self.links.len() {
             let Some(link) = self.links.get_mut(index) else { break };
-            has_moved |= link.poll(&self.shared, &mut self.buffers, &mut self.received, context);
+            has_moved |= link.poll(&self.shared, &mut self.buffers, &mut self.received);
         }
         self.links.retain(|link| !link.is_over());
         has_moved |= self.poll_tokens(context);
@@ -74,7 +78,7 @@ impl<C: Connector> Driver<C> {
                 Action::Connect { conn, host, port } => {
                     let connector = Arc::clone(&self.connector);
                     let socket = Box::pin(async move { connector.connect(&host, port).await });
-                    self.links.push(Link::new(conn, socket));
+                    self.links.push(Link::new(conn, socket, &self.waker));
                 }
                 Action::Disconnect { conn, last_bytes } => {
                     if let Some(link) = self.link(conn) {
@@ -159,6 +163,7 @@ impl<C: Connector> Future for Driver<C> {
             return Poll::Pending;
         }
         this.has_waited = false;
+        this.waker.set(context.waker());
         this.links.iter_mut().for_each(Link::begin_turn);
         // The first look drains what submitting and cancelling left.
         this.shared.run(&mut this.buffers, |_, _| ());

@@ -44,6 +44,12 @@ impl Error {
         Error::not_sent(ErrorCode::InvalidCommand, text.to_owned())
     }
 
+    /// The server ran nothing of a transaction.
+    pub(crate) fn watch_lost(text: &str) -> Error {
+        let (code, outcome) = (ErrorCode::WatchLost, Outcome::Refused);
+        Error::from(CommandError { code, outcome, text: text.to_owned() })
+    }
+
     fn not_sent(code: ErrorCode, text: String) -> Error {
         Error::from(CommandError { code, outcome: Outcome::NotSent, text })
     }

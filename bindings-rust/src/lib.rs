@@ -59,50 +59,60 @@
 //! # What does the work
 //!
 //! Protocol, TLS, login, the life of tokens, timeouts and reconnecting are in [`respass`], a state machine
-//! without IO. This crate carries bytes and time to it: one future per client, the *driver*, owns the socket
+//! without IO. This crate carries bytes and time to it: one future per client, the *driver*, owns the sockets
 //! and one timer. The executor runs it, through [`Connector::spawn`]: there is no hidden thread, and no
 //! driver that somebody forgot to poll, while logins are renewed whether or not a command is under way. A
 //! driver that is dropped because its executor ends fails what waits and closes the client; nobody hangs.
 //!
 //! # What can be relied on
 //!
-//! - Handles are cheap to clone, `Send` and `Sync`; all clones share one connection. Commands keep the order
-//!   of the calls of [`Redis::command`], which submits at once. What many tasks submit while the driver waits
-//!   its turn leaves in one write.
+//! - Handles are cheap to clone, `Send` and `Sync`; all clones share one connection to each server. Commands
+//!   to one server keep the order of the calls of [`Redis::command`], which submits at once. What many tasks
+//!   submit while the driver waits its turn leaves in one write.
 //! - Dropping a future cancels its command; a reply that comes all the same is dropped, never given to
 //!   another.
 //! - Every error has a code ([`Error::code`]), tells what became of the command ([`Error::outcome`]) and
 //!   names the cause. A command that may have run is never sent again.
 //! - Nothing holds a lock while it waits or while it calls foreign code. No error, notice or `Debug` text
 //!   holds a token or a password.
-//! - Commands that need a connection of their own (BLPOP, SUBSCRIBE, WATCH) are refused, with an error that says so.
+//! - Commands that block (BLPOP, XREAD) get a connection of a pool: give them like any other; their own timeout
+//!   is the one that counts. WATCH belongs into a [`Session`], subscriptions into a [`Subscriber`].
+//! - A cluster is found out by itself, and needs no option where it is Azure's.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod auth_status;
+mod bell;
 mod clock;
 mod connector;
 mod driver;
 mod error;
 mod link;
+mod messages;
 mod notices;
 mod pipeline;
 mod redis;
 mod reply;
+mod session;
 mod shared;
+mod subscriber;
 mod tokens;
 mod waiters;
 
-pub use auth_status::AuthStatus;
+pub use auth_status::{AuthStatus, ConnectionStatus};
 pub use connector::Connector;
 pub use error::Error;
+pub use messages::Message;
 pub use notices::Notices;
 pub use pipeline::{Pipeline, PipelineFuture};
 pub use redis::{CommandFuture, Redis};
 pub use reply::{FromReply, Reply};
 pub use respass::resp::{DecodeLimits, Elements, Kind, Reply as Value};
 pub use respass::{
-    Config, Credential, ErrorCode, FetchedToken, Limits, Notice, NoticeKind, Outcome, Secret, Severity,
-    Timeouts, TlsConfig, TokenFailure, TokenState, UnixTime,
+    AddressMap, ClusterMode, Config, ConnId, Credential, ErrorCode, FetchedToken, LaneKind, Limits,
+    MessageKind, Notice, NoticeKind, Outcome, Secret, Severity, Timeouts, TlsConfig, TokenFailure,
+    TokenState, UnixTime,
 };
+pub use session::Session;
+pub use subscriber::{Monitor, Subscriber};
 pub use tokens::Tokens;

@@ -1,11 +1,13 @@
 //! One connection's socket: from the wish to connect to the last byte.
 
+use crate::bell::{Bell, DriverWaker};
 use crate::shared::{Shared, TurnBuffers};
 use futures_lite::{AsyncRead, AsyncWrite};
 use respass::{ConnId, DisconnectCause};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// See the module's description.
 pub(crate) struct Link<S> {
@@ -17,8 +19,15 @@ pub(crate) struct Link<S> {
     /// The core may have more to write.
     wants_write: bool,
     needs_flush: bool,
-    /// The socket has nothing to read, and will wake the driver when it has.
+    /// The socket is not connected or has nothing to read, and will ring when that changes.
     is_dry: bool,
+    /// The socket takes no more, and will ring when it does.
+    is_full: bool,
+    /// The socket failed to write, and is read to its end.
+    has_failed: bool,
+    bell: Arc<Bell>,
+    /// The bell as sockets know it.
+    waker: Waker,
 }
 
 type Connecting<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
@@ -32,8 +41,9 @@ enum Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    pub(crate) fn new(conn: ConnId, connecting: Connecting<S>) -> Link<S> {
+    pub(crate) fn new(conn: ConnId, connecting: Connecting<S>, driver: &DriverWaker) -> Link<S> {
         let socket = Socket::Connecting(connecting);
+        let bell = Bell::new(driver);
         Link {
             conn,
             socket,
@@ -42,6 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             wants_write: false,
             needs_flush: false,
             is_dry: false,
+            is_full: false,
+            has_failed: false,
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
         }
     }
 
@@ -55,7 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// The driver was woken, maybe by the socket.
     pub(crate) fn begin_turn(&mut self) {
-        self.is_dry = false;
+        if self.bell.take() {
+            self.is_dry = false;
+            self.is_full = false;
+        }
     }
 
     pub(crate) fn want_write(&mut self) {
@@ -74,16 +91,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// One step: connects, reads once, writes once. Whether anything moved.
-    pub(crate) fn poll(
-        &mut self,
-        shared: &Shared,
-        buffers: &mut TurnBuffers,
-        received: &mut [u8],
-        context: &mut Context<'_>,
-    ) -> bool {
+    pub(crate) fn poll(&mut self, shared: &Shared, buffers: &mut TurnBuffers, received: &mut [u8]) -> bool {
+        let waker = self.waker.clone();
+        let context = &mut Context::from_waker(&waker);
         match &mut self.socket {
+            Socket::Connecting(_) if self.is_dry => return false,
             Socket::Connecting(connecting) => match connecting.as_mut().poll(context) {
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    self.is_dry = true;
+                    return false;
+                }
                 Poll::Ready(Ok(stream)) => {
                     self.socket = Socket::Open(stream);
                     shared.run(buffers, |client, now| client.handle_connected(self.conn, now));
@@ -143,20 +160,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let Socket::Open(stream) = &mut self.socket else { return false };
         let rest = self.unsent.get(self.written..).unwrap_or_default();
         if rest.is_empty() {
-            if self.needs_flush && Pin::new(stream).poll_flush(context).is_ready() {
-                self.needs_flush = false;
+            if self.needs_flush && !self.is_full {
+                self.is_full = Pin::new(stream).poll_flush(context).is_pending();
+                self.needs_flush = self.is_full;
             }
             return false;
         }
+        if self.is_full {
+            return false;
+        }
         match Pin::new(stream).poll_write(context, rest) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.is_full = true;
+                return false;
+            }
             Poll::Ready(Err(error)) if is_passing(&error) => {}
             Poll::Ready(Ok(len)) if len > 0 => {
                 self.written += len;
                 self.needs_flush = true;
             }
             // What the server said before it closed may still be there to read, and tells more.
-            Poll::Ready(_) if !self.is_dry => {}
+            Poll::Ready(_) if !self.is_dry || !self.has_failed => {
+                self.is_dry &= self.has_failed;
+                self.has_failed = true;
+            }
             Poll::Ready(taken) => {
                 let why = taken.map_or_else(|error| error.to_string(), |_| "it takes no bytes".to_owned());
                 self.lose(DisconnectCause::Broken(why), shared, buffers);

@@ -3,8 +3,8 @@
 use crate::redis::Pending;
 use crate::waiters::Waiters;
 use crate::{Error, Redis, Reply};
-use respass::CommandIds;
 use respass::resp::Kind;
+use respass::{CommandIds, SessionId};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 /// Collects commands. It can be used again after `execute`, and keeps its memory.
 pub struct Pipeline {
     redis: Redis,
-    is_transaction: bool,
+    form: Form,
     /// All arguments, one after the other.
     bytes: Vec<u8>,
     /// For each command the number of its arguments, then their lengths.
@@ -22,9 +22,28 @@ pub struct Pipeline {
     is_too_long: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Pipeline,
+    Transaction,
+    TransactionIn(SessionId),
+}
+
 impl Pipeline {
-    pub(crate) fn new(redis: Redis, is_transaction: bool) -> Pipeline {
-        Pipeline { redis, is_transaction, bytes: Vec::new(), lengths: Vec::new(), is_too_long: false }
+    pub(crate) fn new(redis: Redis) -> Pipeline {
+        Pipeline::of_form(Form::Pipeline, redis)
+    }
+
+    pub(crate) fn transaction(redis: Redis) -> Pipeline {
+        Pipeline::of_form(Form::Transaction, redis)
+    }
+
+    pub(crate) fn in_session(redis: Redis, session: SessionId) -> Pipeline {
+        Pipeline::of_form(Form::TransactionIn(session), redis)
+    }
+
+    fn of_form(form: Form, redis: Redis) -> Pipeline {
+        Pipeline { redis, form, bytes: Vec::new(), lengths: Vec::new(), is_too_long: false }
     }
 
     /// Adds a command: its name and arguments.
@@ -40,21 +59,26 @@ impl Pipeline {
 
     /// Submits what was collected, at once; the future is the replies, each a result of its own. It fails as
     /// a whole where the commands cannot be sent, for one because one of them needs a connection of its own,
-    /// and a transaction where the server refuses it. Dropping the future cancels the commands.
+    /// and a transaction where the server refuses it or a watched key was written to
+    /// ([`ErrorCode::WatchLost`](crate::ErrorCode::WatchLost)). Dropping the future cancels the commands.
     pub fn execute(&mut self) -> PipelineFuture {
-        let Pipeline { redis, bytes, lengths, .. } = &*self;
+        let Pipeline { redis, form, bytes, lengths, .. } = &*self;
         let slot = if self.is_too_long {
             Err(Error::invalid_command("an argument is longer than a command may be"))
-        } else if self.is_transaction {
+        } else {
             redis.shared().submit(|client, now| {
-                let first = client.submit_transaction(bytes, lengths, now)?;
+                let first = match *form {
+                    Form::Pipeline => return client.submit_batch(bytes, lengths, now),
+                    Form::Transaction => client.submit_transaction(bytes, lengths, now)?,
+                    Form::TransactionIn(session) => {
+                        client.submit_transaction_in(session, bytes, lengths, now)?
+                    }
+                };
                 Ok(CommandIds { first, count: 1 })
             })
-        } else {
-            redis.shared().submit(|client, now| client.submit_batch(bytes, lengths, now))
         };
-        let future =
-            PipelineFuture { pending: Pending::new(redis, slot), is_transaction: self.is_transaction };
+        let is_transaction = *form != Form::Pipeline;
+        let future = PipelineFuture { pending: Pending::new(redis, slot), is_transaction };
         self.bytes.clear();
         self.lengths.clear();
         self.is_too_long = false;
@@ -69,7 +93,7 @@ impl Pipeline {
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("is_transaction", &self.is_transaction).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("form", &self.form).finish_non_exhaustive()
     }
 }
 
@@ -97,6 +121,7 @@ impl Future for PipelineFuture {
 fn results_of_exec(reply: Reply) -> Result<Vec<Result<Reply, Error>>, Error> {
     match reply.kind() {
         Kind::Array => Ok(reply.elements().map(Reply::or_error).collect()),
+        Kind::Null => Err(Error::watch_lost("a watched key was written to since WATCH: nothing ran")),
         _ => Err(Error::unexpected("the replies of a transaction", reply.value())),
     }
 }

@@ -4,7 +4,7 @@ use crate::driver::Driver;
 use crate::pipeline::Pipeline;
 use crate::shared::Shared;
 use crate::waiters::{Exchange, SlotId, Waiters};
-use crate::{AuthStatus, Connector, Error, Notices, Reply, Tokens, clock};
+use crate::{AuthStatus, Connector, Error, Monitor, Notices, Reply, Session, Subscriber, Tokens, clock};
 use respass::{Client, Command, CommandIds, Config, Credential, Outcome};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A handle to a client. Clones share one connection; with the last one (and the last future) the connection
-/// is closed.
+/// A handle to a client. Clones share its connections, which are closed with the last handle, session and future.
 #[derive(Clone)]
 pub struct Redis {
     handle: Arc<Handle>,
@@ -97,15 +96,30 @@ impl Redis {
 
     /// Commands that leave together and whose replies come together.
     pub fn pipeline(&self) -> Pipeline {
-        Pipeline::new(self.clone(), false)
+        Pipeline::new(self.clone())
     }
 
     /// Commands that run together and alone, or not at all: MULTI and EXEC around a pipeline.
     pub fn transaction(&self) -> Pipeline {
-        Pipeline::new(self.clone(), true)
+        Pipeline::transaction(self.clone())
     }
 
-    /// What happens to the connection and the login from now on.
+    /// A connection for this caller alone: for `WATCH`.
+    pub fn session(&self) -> Result<Session, Error> {
+        Session::new(self)
+    }
+
+    /// Subscriptions, on connections of their own.
+    pub fn subscriber(&self) -> Result<Subscriber, Error> {
+        Subscriber::new(self.shared())
+    }
+
+    /// Every command that one server runs.
+    pub fn monitor(&self) -> Result<Monitor, Error> {
+        Monitor::new(self.shared())
+    }
+
+    /// What happens to the connections and the login from now on.
     pub fn notices(&self) -> Notices {
         Notices::new(Arc::clone(self.shared()))
     }
@@ -116,7 +130,7 @@ impl Redis {
         AuthStatus::new(status, self.handle.tokens.as_ref())
     }
 
-    /// Closes the connection, for all clones, and returns when that is done. Commands without a reply fail,
+    /// Closes all connections, for all clones, and returns when that is done. Commands without a reply fail,
     /// and so do later ones.
     pub async fn close(&self) {
         self.shared().close();
@@ -134,7 +148,7 @@ impl Redis {
             self.shared()
                 .submit(|client, now| client.submit(command, now).map(|first| CommandIds { first, count: 1 }))
         });
-        CommandFuture { pending: Pending::new(self, slot) }
+        CommandFuture::new(Pending::new(self, slot))
     }
 }
 
@@ -145,7 +159,7 @@ impl fmt::Debug for Redis {
 }
 
 /// The arguments as the core wants them; without a list on the heap for the usual few.
-fn with_slices<A: AsRef<[u8]>, R>(arguments: &[A], act: impl FnOnce(&[&[u8]]) -> R) -> R {
+pub(crate) fn with_slices<A: AsRef<[u8]>, R>(arguments: &[A], act: impl FnOnce(&[&[u8]]) -> R) -> R {
     let mut few: [&[u8]; 8] = [&[]; 8];
     match few.get_mut(..arguments.len()) {
         Some(places) => {
@@ -211,6 +225,12 @@ impl Drop for Pending {
 #[derive(Debug)]
 pub struct CommandFuture {
     pending: Pending,
+}
+
+impl CommandFuture {
+    pub(crate) fn new(pending: Pending) -> CommandFuture {
+        CommandFuture { pending }
+    }
 }
 
 impl Future for CommandFuture {

@@ -3,6 +3,7 @@
 
 use crate::clock;
 use crate::error::Error;
+use crate::messages::Mailboxes;
 use crate::notices::Listeners;
 use crate::reply::Reply;
 use crate::waiters::{Exchange, SlotId, Waiters};
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) client: Client,
     pub(crate) waiters: Waiters,
     pub(crate) listeners: Listeners,
+    pub(crate) mailboxes: Mailboxes,
     /// The driver's, while nobody has woken it.
     driver: Option<Waker>,
     /// Commands came since the driver last looked.
@@ -69,6 +71,7 @@ impl Shared {
             client,
             waiters: Waiters::default(),
             listeners: Listeners::default(),
+            mailboxes: Mailboxes::default(),
             driver: None,
             has_commands: false,
             life: Life::Open,
@@ -96,6 +99,19 @@ impl Shared {
         Ok(slot)
     }
 
+    /// Tells the core what a caller wants besides commands, and wakes the driver.
+    pub(crate) fn tell<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
+        let now = clock::now();
+        let mut state = self.lock();
+        let result = act(&mut state, now);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
+    }
+
     /// Nobody waits for these commands any more.
     pub(crate) fn cancel(&self, slot: SlotId) {
         let mut state = self.lock();
@@ -107,14 +123,12 @@ impl Shared {
 
     /// Ends everything. What waits is told by the driver.
     pub(crate) fn close(&self) {
-        let now = clock::now();
-        let mut state = self.lock();
-        if state.life == Life::Open {
-            state.life = Life::Closing;
-            state.client.close(now);
-        }
-        drop(state);
-        self.wake_driver();
+        self.tell(|state, now| {
+            if state.life == Life::Open {
+                state.life = Life::Closing;
+                state.client.close(now);
+            }
+        });
     }
 
     /// Whether the driver has ended; `waker` is woken when it has.
@@ -135,6 +149,7 @@ impl Shared {
         state.life = Life::Ended;
         let mut wakers = std::mem::take(&mut state.closers);
         state.listeners.end(&mut wakers);
+        state.mailboxes.end(&mut wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -217,6 +232,7 @@ impl State {
                 Output::Failed { command, error } => {
                     self.waiters.answer(command, || Err(error.into()), &mut turn.wakers);
                 }
+                Output::Messages(batch) => self.mailboxes.deliver(batch, &mut turn.wakers),
                 Output::Notice(notice) => self.listeners.tell(&notice, &mut turn.wakers),
                 Output::Connect { conn, host, port } => {
                     turn.actions.push(Action::Connect { conn, host, port });

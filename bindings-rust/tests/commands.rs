@@ -70,8 +70,7 @@ async fn a_pipeline_that_cannot_be_sent_is_refused_as_a_whole(executor: impl Exe
     let server = Server::start();
     let redis = server.connect(executor).await;
     let mut pipeline = redis.pipeline();
-    let error =
-        pipeline.command(&["SET", "k", "1"]).command(&["BLPOP", "l", "0"]).execute().await.unwrap_err();
+    let error = pipeline.command(&["SET", "k", "1"]).command(&["WATCH", "k"]).execute().await.unwrap_err();
     assert_eq!((error.code(), error.outcome()), (ErrorCode::NeedsOwnConnection, Some(Outcome::NotSent)));
     assert!(redis.command(&["GET", "k"]).await.unwrap().is_null());
     let nothing: [&str; 0] = [];

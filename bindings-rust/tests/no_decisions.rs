@@ -1,11 +1,13 @@
 //! The driver carries bytes and time; what to do about them is the core's to decide.
 
-use respass_futures::{CommandFuture, Notices, PipelineFuture, Redis, Reply, Tokens};
+use respass_futures::{
+    CommandFuture, Message, Monitor, Notices, PipelineFuture, Redis, Reply, Session, Subscriber, Tokens,
+};
 use std::fs;
 use std::path::Path;
 
 /// Words of decisions, and who has them instead.
-const BANNED: [(&str, &str); 15] = [
+const BANNED: [(&str, &str); 19] = [
     ("Duration::from_secs", "no delay is made here: Wakeup"),
     ("Duration::from_millis", "no delay is made here: Wakeup"),
     ("retry", "when to try again is the core's"),
@@ -16,6 +18,10 @@ const BANNED: [(&str, &str); 15] = [
     ("\"AUTH\"", "the handshake is the core's"),
     ("\"MULTI\"", "submit_transaction"),
     ("MOVED", "redirects are the core's"),
+    ("\"ASK", "redirects are the core's"),
+    ("SUBSCRIBE\"", "subscribe, unsubscribe"),
+    ("\"WATCH\"", "submit_in"),
+    ("\"BLPOP\"", "which commands block is the core's"),
     ("\\r\\n", "framing is the core's"),
     ("expires_at -", "the life of tokens is the source's"),
     ("std::thread", "the executor's threads"),
@@ -48,6 +54,10 @@ fn handles_and_futures_can_go_anywhere() {
     anywhere::<CommandFuture>();
     anywhere::<PipelineFuture>();
     anywhere::<Notices>();
+    anywhere::<Session>();
+    anywhere::<Subscriber>();
+    anywhere::<Monitor>();
+    anywhere::<Message>();
     anywhere::<Reply>();
     anywhere::<Tokens>();
 }

@@ -102,13 +102,18 @@ pub struct Message<'a> {
 impl MessageBatch {
     /// The messages, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
-        self.entries.iter().map(|entry| Message {
+        self.entries.iter().map(|entry| self.message(entry))
+    }
+
+    /// The message that one of the entries describes.
+    pub fn message(&self, entry: &MessageEntry) -> Message<'_> {
+        Message {
             kind: entry.kind,
             pattern: self.part(entry.pattern_offset, entry.pattern_len),
             channel: self.part(entry.channel_offset, entry.channel_len),
             payload: self.part(entry.payload_offset, entry.payload_len),
             count: entry.count,
-        })
+        }
     }
 
     fn part(&self, offset: u64, len: u64) -> &[u8] {

@@ -1,0 +1,134 @@
+"""Azure's clusters as the emulator has them, and what may happen to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cluster import Connection, Reader
+from server import Emulator
+from stages import Scene, Stage
+from traps import Trap
+
+#: The connections of the programs see several tokens end.
+TOKEN_SECONDS = "6-10"
+#: What the topologies tell: nobody listens there but our traps.
+ADVERTISED = "127.0.0.2"
+FOREIGN = "127.0.0.3"
+#: A silent peer is noticed so late, and then there is a new login.
+SILENCE_SECONDS = 15.0 + 2.0
+#: After an outage the identity endpoint is asked again within so many seconds.
+IDENTITY_SECONDS = 6.0
+
+
+class Azure(Stage):
+    """A profile of the emulator with three shards."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.emulator = Emulator(
+            os.environ["RESPASS_EMULATOR"], TOKEN_SECONDS,
+            "--profile", self.name, "--shards", "3", "--access-keys", "on",
+        )  # fmt: skip
+        self.foreign = Trap(FOREIGN, 0)
+        self.traps: dict[int, Trap] = {}
+        self._set_traps()
+
+    def _set_traps(self) -> None:
+        """One at the advertised address of every node that there is by now."""
+        for node in self.emulator.stats()["nodes"]:
+            for port in (node["port"], node["listed_port"]):
+                if port not in self.traps:
+                    self.traps[port] = Trap(ADVERTISED, port)
+
+    def environment(self) -> dict[str, str]:
+        facts = self.emulator.facts
+        return {
+            "TRIAL_HOST": facts["host"],
+            "TRIAL_PORT": str(facts["port"]),
+            "TRIAL_CA": facts["ca_file"],
+            "IDENTITY_ENDPOINT": facts["identity_endpoint"],
+            "IDENTITY_HEADER": facts["identity_header"],
+        }
+
+    def fault(self, kind: str, **order: Any) -> None:
+        self.emulator.fault({"kind": kind} | order)
+        self._set_traps()
+
+    def clear(self) -> None:
+        self.emulator.fault({"kind": "clear"})
+
+    def scene(self, name: str, kind: str, lasts: float = 0.0, *, cuts: bool = False, **order: Any) -> Scene:
+        return Scene(name, lambda: self.fault(kind, **order), lasts, self.clear, cuts_nodes=cuts)
+
+    def common_scenes(self) -> list[Scene]:
+        errors = {
+            "READONLY": "READONLY You can't write against a read only replica.",
+            "CLUSTERDOWN": "CLUSTERDOWN The cluster is down",
+            "LOADING": "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN": "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        }
+        return [
+            self.scene("keys disabled, all connections cut", "disable-keys", 0.5),
+            *(
+                self.scene(f"{name} for a second", "error-reply", 1.0, text=text)
+                for name, text in errors.items()
+            ),
+            Scene(
+                "an identity outage across a renewal",
+                lambda: self.fault("identity-status", status=500),
+                5.0,
+                self.clear,
+                IDENTITY_SECONDS,
+            ),
+        ]
+
+    def reader(self) -> Reader:
+        facts = self.emulator.facts
+
+        def open_node(_host: str, port: int) -> Connection:
+            connection = Connection(facts["host"], port, facts["ca_file"])
+            token = self.emulator.token()
+            connection.call("AUTH", token["oid"], token["access_token"])
+            return connection
+
+        return Reader(open_node, facts["host"], facts["port"])
+
+    def complaints(self) -> list[str]:
+        found = [one for trap in (self.foreign, *self.traps.values()) for one in trap.complaints()]
+        stats = self.emulator.stats()
+        if strangers := set(stats["token_hosts"]) - {self.emulator.facts["host"]}:
+            found.append(f"tokens went to servers by the names {strangers}")
+        if strangers := set(stats["commands"]) - {self.emulator.facts["oid"]}:
+            found.append(f"commands ran as {strangers}")
+        if not stats["reauth_total"]:
+            found.append("no connection was logged in anew")
+        return found
+
+    def tokens(self) -> list[str]:
+        return self.emulator.tokens()
+
+    def stop(self) -> None:
+        self.emulator.stop()
+        for trap in (self.foreign, *self.traps.values()):
+            trap.close()
+
+
+class AmrOss(Azure):
+    """Azure Managed Redis with the OSS cluster policy."""
+
+    name = "amr-oss"
+
+    def scenes(self) -> list[Scene]:
+        return self.common_scenes()
+
+
+class AcrCluster(Azure):
+    """Azure Cache for Redis, clustered: Redis 6.0, which has no sharded channels."""
+
+    name = "acr-cluster"
+    parts = ("plain", "blocking", "pubsub")
+
+    def scenes(self) -> list[Scene]:
+        return self.common_scenes()
