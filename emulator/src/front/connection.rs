@@ -392,7 +392,7 @@ impl<'f> Connection<'f> {
 
     fn reword_errors(&self, frame: &[u8], output: &mut Vec<u8>) {
         let Front { dialect, cluster, .. } = self.front;
-        wording::errors(*dialect, cluster, &lock(&self.user), frame, output);
+        wording::errors(*dialect, |text| cluster.redirect(text), &lock(&self.user), frame, output);
     }
 
     fn reword_content(&self, content: Content, resp3: bool, frame: &[u8], output: &mut Vec<u8>) {
