@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
-use crate::backend::{Backend, Control};
+use crate::backend::Control;
 use crate::dialect::Product;
 use crate::random;
 use crate::redis_6_0::Permissions;
@@ -18,7 +18,8 @@ use crate::token::Tenant;
 
 pub(crate) struct Access {
     product: Product,
-    control: Control,
+    /// The servers, which all have the same users.
+    controls: Vec<Control>,
     identities: Vec<Identity>,
     access_key: Option<String>,
     state: Mutex<State>,
@@ -57,21 +58,35 @@ pub(crate) const KEY_USER: &str = "default";
 impl Access {
     /// Assigns the identities that there are from the start.
     pub(crate) async fn start(
-        backend: &Backend,
+        product: Product,
+        controls: Vec<Control>,
         tenant: &Tenant,
         with_access_key: bool,
     ) -> Result<Access, String> {
-        let (product, control) = (backend.dialect.product, backend.control());
         let access_key = with_access_key.then(random::secret);
         let identities = identities(product, tenant);
-        let access = Access { product, control, identities, access_key, state: Mutex::default() };
+        let access = Access { product, controls, identities, access_key, state: Mutex::default() };
         for identity in &access.identities {
             access.assign(&identity.oid, identity.policy).await?;
         }
         if access.access_key.is_some() {
-            access.control.set_user(KEY_USER, &full_rights()).await?;
+            access.set_user(KEY_USER, &full_rights()).await?;
         }
         Ok(access)
+    }
+
+    async fn set_user(&self, user: &str, rules: &[String]) -> Result<(), String> {
+        for control in &self.controls {
+            control.set_user(user, rules).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_user(&self, user: &str) -> Result<(), String> {
+        for control in &self.controls {
+            control.delete_user(user).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn identities(&self) -> &[Identity] {
@@ -93,13 +108,13 @@ impl Access {
         self.state().revoked.remove(&oid);
         match policy {
             Some(policy) => {
-                self.control.set_user(&oid, &policy.rules).await.map_err(|error| invalid(&error))?;
+                self.set_user(&oid, &policy.rules).await.map_err(|error| invalid(&error))?;
                 self.state().assignments.insert(oid, policy);
                 Ok(())
             }
             None => {
                 self.state().assignments.remove(&oid);
-                self.control.delete_user(&oid).await
+                self.delete_user(&oid).await
             }
         }
     }
@@ -127,7 +142,7 @@ impl Access {
             std::mem::take(&mut state.revoked)
         };
         for (oid, policy) in revoked {
-            self.control.set_user(&oid, &policy.rules).await?;
+            self.set_user(&oid, &policy.rules).await?;
             self.state().assignments.insert(oid, policy);
         }
         Ok(())

@@ -16,12 +16,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::kinds::{Change, FaultOrder, KINDS};
 use crate::access::Access;
-use crate::census::{Cause, Census};
+use crate::census::{Cause, Census, Counts};
+use crate::cluster::NodeStatus;
 use crate::fault::Faults;
 use crate::front::Front;
 use crate::front::live::Strike;
@@ -64,8 +65,16 @@ pub(crate) fn router(
         .with_state(admin)
 }
 
+#[derive(Serialize)]
+struct Stats {
+    #[serde(flatten)]
+    counts: Counts,
+    /// Of a cluster; those of Azure Managed Redis are its shards.
+    nodes: Vec<NodeStatus>,
+}
+
 async fn stats(State(admin): State<Admin>) -> Response {
-    Json(admin.census.snapshot()).into_response()
+    Json(Stats { counts: admin.census.snapshot(), nodes: admin.front.cluster.nodes() }).into_response()
 }
 
 async fn token(State(admin): State<Admin>, body: Bytes) -> Response {

@@ -1,76 +1,70 @@
-//! The redis-server process behind the front.
+//! The redis-server processes behind the front.
 //!
-//! It listens on a unix socket in the private directory, keeps nothing on disk, and knows one user for each
+//! Each listens on a unix socket in a directory of its own, keeps no data on disk, and knows one user for each
 //! object id with an assignment, all with one password that only the emulator knows. Its default user is off
 //! (or has that password too), so that everything before a login is answered by redis itself. It loses the
 //! commands that the emulated Redis does not have.
+//!
+//! - `servers`: all of them, from start to end.
+//! - `formation`: how they become a cluster.
+//! - `control`: the emulator's own way to a server.
+
+pub(crate) mod control;
+mod formation;
+mod servers;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use redis_protocol::resp2::decode::decode;
-use redis_protocol::resp2::types::OwnedFrame;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use self::control::CONTROL_USER;
+pub(crate) use self::control::Control;
+use self::formation::Seat;
+pub(crate) use self::servers::Servers;
 use crate::dialect::Dialect;
-use crate::random;
 
 /// One redis-server; it ends when this is dropped.
-pub(crate) struct Backend {
-    pub(crate) dialect: Dialect,
+struct Backend {
     child: Child,
     pid: u32,
-    pub(crate) socket: PathBuf,
-    /// The password of all users.
-    pub(crate) password: String,
+    control: Control,
     log: PathBuf,
 }
 
 impl Backend {
-    /// Starts a server and waits until it listens.
-    pub(crate) async fn start(directory: &Path, dialect: Dialect) -> Result<Backend, String> {
-        let password = random::secret();
+    /// Starts a server that keeps its files in `directory`, in a cluster if it has a seat there.
+    fn spawn(
+        directory: &Path,
+        dialect: Dialect,
+        password: &str,
+        seat: Option<&Seat>,
+    ) -> Result<Backend, String> {
         let (socket, log, config) =
             (directory.join("redis.sock"), directory.join("redis.log"), directory.join("redis.conf"));
-        std::fs::write(&config, configuration(directory, &socket, &log, dialect, &password))
+        let mut lines = configuration(directory, &socket, &log, dialect, password);
+        lines.extend(seat.map_or(vec!["port 0".to_owned()], |seat| seat.configuration(password)));
+        std::fs::write(&config, lines.join("\n") + "\n")
             .map_err(|error| format!("cannot write {}: {error}", config.display()))?;
         let child = spawn(&config)?;
         let pid = child.id().ok_or("redis-server ended at once")?;
-        let mut backend = Backend { dialect, child, pid, socket, password, log };
-        backend.wait_until_listening().await?;
-        Ok(backend)
-    }
-
-    /// Changes the server's users.
-    pub(crate) fn control(&self) -> Control {
-        Control { socket: self.socket.clone(), password: self.password.clone() }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
+        Ok(Backend { child, pid, control: Control::new(socket, password), log })
     }
 
     /// Completes, with the reason, when the server ends by itself.
-    pub(crate) async fn ended(&mut self) -> String {
+    async fn ended(&mut self) -> String {
         let status =
             self.child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
         format!("redis-server ended ({status}); the end of its log:\n{}", self.log_tail())
     }
 
-    /// Ends the server and waits for its end, so that it is gone when the emulator is.
-    pub(crate) async fn stop(&mut self) {
-        // It fails only for a server that has already ended.
-        let _ = self.child.kill().await;
-    }
-
     async fn wait_until_listening(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_MAX;
-        while UnixStream::connect(&self.socket).await.is_err() {
+        while UnixStream::connect(self.control.socket()).await.is_err() {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return Err(self.ended().await);
             }
@@ -117,9 +111,14 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-fn configuration(directory: &Path, socket: &Path, log: &Path, dialect: Dialect, password: &str) -> String {
+fn configuration(
+    directory: &Path,
+    socket: &Path,
+    log: &Path,
+    dialect: Dialect,
+    password: &str,
+) -> Vec<String> {
     let mut lines = vec![
-        "port 0".to_owned(),
         format!("unixsocket \"{}\"", socket.display()),
         "unixsocketperm 700".to_owned(),
         format!("dir \"{}\"", directory.display()),
@@ -130,65 +129,8 @@ fn configuration(directory: &Path, socket: &Path, log: &Path, dialect: Dialect, 
         "appendonly no".to_owned(),
         format!("databases {}", dialect.database_count()),
         "user default off".to_owned(),
-        format!("user {CONTROL_USER} on >{password} +acl"),
+        format!("user {CONTROL_USER} on >{password} +@all ~* &*"),
     ];
-    lines.extend(dialect.missing_commands().iter().map(|command| format!("rename-command {command} \"\"")));
-    lines.join("\n") + "\n"
-}
-
-/// The emulator's own way to the server. Each order has a connection of its own: they are rare.
-pub(crate) struct Control {
-    socket: PathBuf,
-    password: String,
-}
-
-/// No object id, so no client can have it for a user name.
-const CONTROL_USER: &str = "emulator.control";
-
-impl Control {
-    /// Makes a user with exactly these ACL rules, or changes it in place.
-    pub(crate) async fn set_user(&self, user: &str, rules: &[String]) -> Result<(), String> {
-        let password = format!(">{}", self.password);
-        let mut command = vec!["ACL", "SETUSER", user, "reset", "on", &password];
-        command.extend(rules.iter().map(String::as_str));
-        self.order(&command).await
-    }
-
-    /// Deletes a user if there is one; the server closes its connections.
-    pub(crate) async fn delete_user(&self, user: &str) -> Result<(), String> {
-        self.order(&["ACL", "DELUSER", user]).await
-    }
-
-    async fn order(&self, command: &[&str]) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("redis-server cannot be reached: {error}");
-        let mut stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
-        let login = encode(&["AUTH", CONTROL_USER, &self.password]);
-        let orders = [login, encode(command)].concat();
-        stream.write_all(orders.as_bytes()).await.map_err(failed)?;
-        let mut received = Vec::new();
-        for _ in 0..2 {
-            match read_reply(&mut stream, &mut received).await.map_err(failed)? {
-                OwnedFrame::Error(error) => return Err(error),
-                _ => continue,
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn read_reply(stream: &mut UnixStream, received: &mut Vec<u8>) -> std::io::Result<OwnedFrame> {
-    loop {
-        if let Some((frame, len)) = decode(received).map_err(|_| ErrorKind::InvalidData)? {
-            received.drain(..len);
-            return Ok(frame);
-        }
-        if stream.read_buf(received).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-fn encode(command: &[&str]) -> String {
-    let arguments = command.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
-    format!("*{}\r\n{}", command.len(), arguments.collect::<String>())
+    lines.extend(dialect.missing_commands().map(|command| format!("rename-command {command} \"\"")));
+    lines
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
+use crate::cluster::Door;
 use crate::token::{Grant, Proof, Refusal, unix_now};
 
 /// All counts since the start.
@@ -17,6 +18,8 @@ pub(crate) struct Census {
 pub(crate) struct Counts {
     /// AUTH and HELLO … AUTH that arrived.
     auth_total: u64,
+    /// The same for each node that had any: its number, or `seed` for the configured endpoint.
+    auth_by_node: BTreeMap<String, u64>,
     auth_accepted: u64,
     auth_refused: u64,
     auth_refusals: BTreeMap<Refusal, u64>,
@@ -77,6 +80,7 @@ struct Second {
 #[derive(Clone, Serialize)]
 struct Connection {
     id: u64,
+    node: Door,
     oid: Option<String>,
     /// Seconds since 1970; null for an access key.
     token_exp: Option<i64>,
@@ -105,12 +109,13 @@ impl Census {
     }
 
     /// A connection finished its TLS handshake; the answer is its number.
-    pub(crate) fn connected(&self) -> u64 {
+    pub(crate) fn connected(&self, door: Door) -> u64 {
         let mut counts = self.counts();
         counts.connections_accepted += 1;
         let id = counts.connections_accepted;
         counts.connections.push(Connection {
             id,
+            node: door,
             oid: None,
             token_exp: None,
             lane: "main",
@@ -140,11 +145,12 @@ impl Census {
         }
     }
 
-    /// A login arrived on a connection whose handshake named `host`.
-    pub(crate) fn login_arrived(&self, host: &str) {
+    /// A login arrived at a door, on a connection whose handshake named `host`.
+    pub(crate) fn login_arrived(&self, door: Door, host: &str) {
         let now = unix_now();
         let mut counts = self.counts();
         counts.auth_total += 1;
+        *counts.auth_by_node.entry(door.to_string()).or_default() += 1;
         if !counts.token_hosts.contains(host) {
             counts.token_hosts.insert(host.to_owned());
         }

@@ -9,6 +9,8 @@ pub(crate) struct Dialect {
     pub(crate) product: Product,
     /// Keys of one command have to be in one slot, for a proxy spreads them over shards.
     pub(crate) one_slot: bool,
+    /// Clients see the nodes of a cluster.
+    pub(crate) clustered: bool,
     pub(crate) cluster_refusal: ClusterRefusal,
     pub(crate) select: Select,
 }
@@ -32,9 +34,8 @@ pub(crate) enum ClusterRefusal {
 
 /// What Azure Managed Redis makes of SELECT: Microsoft's page lists it as blocked, and Redis' own table says
 /// that it is accepted and does nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Select {
-    #[default]
     Refuse,
     Ignore,
 }
@@ -77,11 +78,13 @@ fn one_line(text: &str) -> String {
 
 impl Dialect {
     pub(crate) fn new(profile: Profile, cluster_refusal: ClusterRefusal, select: Select) -> Dialect {
-        let product = match profile {
-            Profile::AmrNocluster | Profile::AmrEnterprise => Product::Managed,
-            Profile::AcrSingle => Product::Cache,
-        };
-        Dialect { product, one_slot: profile == Profile::AmrEnterprise, cluster_refusal, select }
+        Dialect {
+            product: if profile.is_managed() { Product::Managed } else { Product::Cache },
+            one_slot: profile == Profile::AmrEnterprise,
+            clustered: profile.is_clustered(),
+            cluster_refusal,
+            select,
+        }
     }
 
     /// What HELLO and INFO say.
@@ -99,8 +102,14 @@ impl Dialect {
         }
     }
 
-    /// Commands that the server itself must not have, so that scripts do not reach them either.
-    pub(crate) fn missing_commands(self) -> &'static [&'static str] {
+    /// Commands that the server itself must not have, so that scripts do not reach them either. The servers of
+    /// a cluster need some among themselves.
+    pub(crate) fn missing_commands(self) -> impl Iterator<Item = &'static str> {
+        let missing = self.refused_commands().iter().copied();
+        missing.filter(move |name| !self.clustered || !AMONG_SERVERS.contains(name))
+    }
+
+    fn refused_commands(self) -> &'static [&'static str] {
         match self.product {
             Product::Managed => MANAGED_MISSING,
             Product::Cache => CACHE_MISSING,
@@ -116,7 +125,7 @@ impl Dialect {
         };
         match self.product {
             Product::Managed => self.judge_managed(&lower(0), &lower(1), arguments),
-            Product::Cache => judge_cache(&lower(0), &lower(1), arguments),
+            Product::Cache => self.judge_cache(&lower(0), &lower(1), arguments),
         }
     }
 
@@ -127,11 +136,20 @@ impl Dialect {
                 Select::Ignore => Verdict::SelectZero,
                 Select::Refuse => refuse_first(&unknown_command(self.product, arguments)),
             },
+            "cluster" if self.clustered => {
+                match MANAGED_CLUSTER.contains(&subcommand) || arguments.len() == 1 {
+                    true => Verdict::Pass,
+                    false => {
+                        refuse_first(&format!("ERR unknown subcommand '{}'. Try CLUSTER HELP.", given()))
+                    }
+                }
+            }
             "cluster" => match self.cluster_refusal {
                 ClusterRefusal::Disabled => refuse(NO_CLUSTER, name, subcommand),
                 ClusterRefusal::Unknown => refuse_first(&unknown_command(self.product, arguments)),
                 ClusterRefusal::NotAllowed => refuse("ERR command is not allowed", name, subcommand),
             },
+            _ if MANAGED_MISSING.contains(&name) => refuse_first(&unknown_command(self.product, arguments)),
             _ if MANAGED_MISSING_SUBCOMMANDS.contains(&(name, subcommand)) => {
                 let name = name.to_uppercase();
                 refuse_first(&format!("ERR unknown subcommand '{}'. Try {name} HELP.", given()))
@@ -139,29 +157,29 @@ impl Dialect {
             _ => Verdict::Pass,
         }
     }
-}
 
-fn judge_cache(name: &str, subcommand: &str, arguments: &[&[u8]]) -> Verdict {
-    if !redis_6_0::has_command(name) || CACHE_MISSING.contains(&name) || name == "acl" {
-        return refuse_first(&unknown_command(Product::Cache, arguments));
-    }
-    if name == "cluster" {
-        return refuse(NO_CLUSTER, name, subcommand);
-    }
-    let refused_here = (name, subcommand) == ("client", "reply");
-    if arguments.len() > 1 && (refused_here || !redis_6_0::has_subcommand(name, subcommand)) {
-        let given = String::from_utf8_lossy(arguments[1]);
-        let container = name.to_uppercase();
-        let text = format!(
-            "ERR Unknown subcommand or wrong number of arguments for '{given}'. Try {container} HELP"
-        );
-        return refuse(&text, name, subcommand);
-    }
-    match redis_6_0::check_arguments(name, arguments) {
-        redis_6_0::Arguments::Known => Verdict::Pass,
-        redis_6_0::Arguments::UnknownOption(position) => Verdict::Spoil(position),
-        redis_6_0::Arguments::WrongCount => {
-            refuse_first(&format!("ERR wrong number of arguments for '{name}' command"))
+    fn judge_cache(self, name: &str, subcommand: &str, arguments: &[&[u8]]) -> Verdict {
+        if !redis_6_0::has_command(name) || CACHE_MISSING.contains(&name) || name == "acl" {
+            return refuse_first(&unknown_command(Product::Cache, arguments));
+        }
+        if name == "cluster" && !self.clustered {
+            return refuse(NO_CLUSTER, name, subcommand);
+        }
+        let refused_here = (name, subcommand) == ("client", "reply");
+        if arguments.len() > 1 && (refused_here || !redis_6_0::has_subcommand(name, subcommand)) {
+            let given = String::from_utf8_lossy(arguments[1]);
+            let end =
+                if name == "cluster" { "CLUSTER HELP.".to_owned() } else { name.to_uppercase() + " HELP" };
+            let text =
+                format!("ERR Unknown subcommand or wrong number of arguments for '{given}'. Try {end}");
+            return refuse(&text, name, subcommand);
+        }
+        match redis_6_0::check_arguments(name, arguments) {
+            redis_6_0::Arguments::Known => Verdict::Pass,
+            redis_6_0::Arguments::UnknownOption(position) => Verdict::Spoil(position),
+            redis_6_0::Arguments::WrongCount => {
+                refuse_first(&format!("ERR wrong number of arguments for '{name}' command"))
+            }
         }
     }
 }
@@ -199,6 +217,12 @@ fn unknown_command(product: Product, arguments: &[&[u8]]) -> String {
 const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
 const NAME_LEN_MAX: usize = 64;
 const SHOWN_LEN_MAX: usize = 128;
+
+/// What the servers of a cluster send to each other, and the emulator to them.
+const AMONG_SERVERS: &[&str] = &["config", "migrate", "psync", "replconf"];
+
+/// The subcommands of CLUSTER that Redis Software has.
+const MANAGED_CLUSTER: &[&str] = &["help", "info", "keyslot", "nodes", "shards", "slots"];
 
 /// Commands that Redis Software or Azure Managed Redis refuse as unknown; renaming to nothing gives the very
 /// text, `ERR unknown command 'READONLY', with args beginning with: `. MONITOR is on the list because the

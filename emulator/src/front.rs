@@ -5,10 +5,12 @@
 //! - `reply`: what the server answered; `wording`: the same in the words of the emulated version.
 //! - `outstanding`: which reply belongs to which command.
 //! - `connection`: the two directions of one connection; `ending`: how it ends.
+//! - `doors`: where clients come in: at the configured endpoint and at each node.
 //! - `live`: all connections, for what strikes them from outside.
 
 mod command;
 mod connection;
+mod doors;
 mod ending;
 mod gate;
 mod keys;
@@ -17,21 +19,21 @@ mod outstanding;
 mod reply;
 mod wording;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::version::{TLS12, TLS13};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::doors::Doors;
 use self::live::Live;
 use crate::access::{Access, KEY_USER};
-use crate::backend::Backend;
 use crate::census::{Cause, Census};
 use crate::certificate::Chain;
+use crate::cluster::{Cluster, Door};
 use crate::dialect::Dialect;
 use crate::fault::{Faults, Tls};
 use crate::token::{Grant, Refusal, Tenant};
@@ -40,57 +42,51 @@ pub(crate) struct Front {
     /// One for each [`Tls`].
     acceptors: [TlsAcceptor; 3],
     dialect: Dialect,
-    socket: PathBuf,
-    /// Password of the backend's users; no client ever sees it.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Password of the servers' users; no client ever sees it.
     password: String,
     tenant: Arc<Tenant>,
     access: Arc<Access>,
     census: Arc<Census>,
     faults: Arc<Faults>,
     pub(crate) live: Live,
+    pub(crate) doors: Doors,
+}
+
+/// What the front is made of, beside what is its own.
+pub(crate) struct Parts<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) password: &'a str,
+    pub(crate) chain: &'a Chain,
+    pub(crate) cluster: &'a Arc<Cluster>,
+    pub(crate) tenant: &'a Arc<Tenant>,
+    pub(crate) access: &'a Arc<Access>,
+    pub(crate) census: &'a Arc<Census>,
+    pub(crate) faults: &'a Arc<Faults>,
 }
 
 impl Front {
-    pub(crate) fn new(
-        chain: &Chain,
-        backend: &Backend,
-        tenant: &Arc<Tenant>,
-        access: &Arc<Access>,
-        census: &Arc<Census>,
-        faults: &Arc<Faults>,
-    ) -> Result<Front, String> {
-        let acceptor = |tls| match tls_config(chain, tls) {
+    /// A front with the door to the configured endpoint and those to the nodes.
+    pub(crate) fn new(parts: &Parts<'_>, doors: Doors) -> Result<Front, String> {
+        let acceptor = |tls| match tls_config(parts.chain, tls) {
             Ok(config) => Ok(TlsAcceptor::from(Arc::new(config))),
             Err(error) => Err(error.to_string()),
         };
         Ok(Front {
             acceptors: [acceptor(Tls::Both)?, acceptor(Tls::Only12)?, acceptor(Tls::Only13)?],
-            dialect: backend.dialect,
-            socket: backend.socket.clone(),
-            password: backend.password.clone(),
-            tenant: Arc::clone(tenant),
-            access: Arc::clone(access),
-            census: Arc::clone(census),
-            faults: Arc::clone(faults),
+            dialect: parts.dialect,
+            cluster: Arc::clone(parts.cluster),
+            password: parts.password.to_owned(),
+            tenant: Arc::clone(parts.tenant),
+            access: Arc::clone(parts.access),
+            census: Arc::clone(parts.census),
+            faults: Arc::clone(parts.faults),
             live: Live::default(),
+            doors,
         })
     }
 
-    /// Accepts connections for ever.
-    pub(crate) async fn serve(self: &Arc<Front>, listener: TcpListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(Arc::clone(self).take(stream))),
-                Err(error) => {
-                    eprintln!("respass-emulator: cannot accept a connection: {error}");
-                    // Out of file descriptors, most likely: give connections time to end.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    async fn take(self: Arc<Front>, stream: TcpStream) {
+    async fn take(self: Arc<Front>, door: Door, stream: TcpStream) {
         if self.faults.cache().accept_close.take() {
             return self.census.closed(Cause::BeforeTls);
         }
@@ -105,8 +101,8 @@ impl Front {
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MAX, handshake).await else {
             return;
         };
-        match UnixStream::connect(&self.socket).await {
-            Ok(backend) => connection::run(&self, stream, backend).await,
+        match UnixStream::connect(self.cluster.socket(door)).await {
+            Ok(backend) => connection::run(&self, door, stream, backend).await,
             Err(error) => eprintln!("respass-emulator: cannot reach redis-server: {error}"),
         }
     }

@@ -36,6 +36,7 @@ mod admin;
 mod backend;
 mod census;
 mod certificate;
+mod cluster;
 mod dialect;
 mod fault;
 mod front;
@@ -57,11 +58,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::{Access, Identity};
-use crate::backend::Backend;
+use crate::backend::Servers;
 use crate::census::Census;
+use crate::cluster::{Cluster, Door};
 use crate::dialect::Dialect;
 use crate::fault::Faults;
-use crate::front::Front;
+use crate::front::{Doors, Front, Parts};
 use crate::identity::{Endpoints, Workload};
 use crate::jwt::SigningKey;
 use crate::options::{Options, Request};
@@ -135,15 +137,15 @@ async fn run(options: Options) -> Result<(), String> {
     let tenant = Arc::new(Tenant::new(options.token_ttl, tenant_key));
     let workload = Arc::new(Workload::new(workload_key, directory.path(), options.federated_ttl_s)?);
     let dialect = Dialect::new(options.profile, options.cluster_refusal, options.select);
-    let mut backend = tokio::select! {
-        backend = Backend::start(directory.path(), dialect) => backend?,
+    let mut servers = tokio::select! {
+        servers = Servers::start(directory.path(), dialect, options.shards) => servers?,
         () = &mut end => return Ok(()),
     };
     let outcome = tokio::select! {
-        outcome = serve(&options, directory.path(), &tenant, &workload, &mut backend) => outcome,
+        outcome = serve(&options, dialect, directory.path(), &tenant, &workload, &mut servers) => outcome,
         () = &mut end => Ok(()),
     };
-    backend.stop().await;
+    servers.stop().await;
     outcome
 }
 
@@ -158,28 +160,43 @@ fn generate_keys() -> Result<(SigningKey, SigningKey), String> {
 
 async fn serve(
     options: &Options,
+    dialect: Dialect,
     directory: &Path,
     tenant: &Arc<Tenant>,
     workload: &Arc<Workload>,
-    backend: &mut Backend,
+    servers: &mut Servers,
 ) -> Result<(), String> {
     let port = listen(options.port).await?;
+    let nodes = listen_at_nodes(options, dialect).await?;
     let identity_port = listen(options.identity_port).await?;
     let authority_port = listen(0).await?;
     let admin_port = listen(0).await?;
     let chain = certificate::issue(HOST, directory)?;
-    let census = Arc::new(Census::new(vec![backend.pid()]));
+    let census = Arc::new(Census::new(servers.pids()));
     let faults = Arc::new(Faults::default());
-    let access = Access::start(backend, tenant, options.access_keys).await?;
+    let access = Access::start(dialect.product, servers.controls(), tenant, options.access_keys).await?;
     let access = Arc::new(access);
-    let front = Front::new(&chain, backend, tenant, &access, &census, &faults)?;
-    let front = Arc::new(front);
+    let ports = nodes.iter().map(number).collect::<Result<Vec<u16>, String>>()?;
+    let cluster = Arc::new(Cluster::new(dialect, servers, &ports));
+    let port_number = number(&port)?;
+    let doors = (0..).map(Door::Node).zip(nodes).chain([(Door::Seed, port)]);
+    let password = &servers.password;
+    let parts = Parts {
+        dialect,
+        password,
+        chain: &chain,
+        cluster: &cluster,
+        tenant,
+        access: &access,
+        census: &census,
+        faults: &faults,
+    };
+    let front = Arc::new(Front::new(&parts, Doors::new(doors.collect()))?);
     let authority = format!("https://{HOST}:{}", number(&authority_port)?);
     let authority_tls = identity::tls::Listener::new(authority_port, &chain)?;
     let identity = Endpoints::new(tenant, workload, &census, &faults, options.token_cache, authority);
 
-    let (port_number, identity_number, admin_number) =
-        (number(&port)?, number(&identity_port)?, number(&admin_port)?);
+    let (identity_number, admin_number) = (number(&identity_port)?, number(&admin_port)?);
     let ready = Ready {
         profile: options.profile.name(),
         host: HOST,
@@ -207,12 +224,12 @@ async fn serve(
     let _ = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
 
     tokio::select! {
-        () = front.serve(port) => Err("the front stopped".to_owned()),
+        () = front.serve() => Err("the front stopped".to_owned()),
         message = serve_http(identity_port, identity.managed_identity()) => Err(message),
         message = serve_http(authority_tls, identity.entra()) => Err(message),
         message = workload.keep_federated_token() => Err(message),
         message = serve_http(admin_port, admin) => Err(message),
-        message = backend.ended() => Err(message),
+        message = servers.ended() => Err(message),
     }
 }
 
@@ -233,6 +250,20 @@ async fn listen(port: u16) -> Result<TcpListener, String> {
     TcpListener::bind(("127.0.0.1", port))
         .await
         .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error} (port 0 picks a free one)"))
+}
+
+/// A listener for each node of a cluster.
+async fn listen_at_nodes(options: &Options, dialect: Dialect) -> Result<Vec<TcpListener>, String> {
+    let count = Cluster::node_count(dialect, options.shards);
+    let mut listeners = Vec::new();
+    for node in 0..count {
+        let port = match options.node_port {
+            0 => 0,
+            first => Cluster::node_port(dialect, node, count, first),
+        };
+        listeners.push(listen(port).await?);
+    }
+    Ok(listeners)
 }
 
 fn number(listener: &TcpListener) -> Result<u16, String> {

@@ -9,15 +9,18 @@ use crate::random;
 
 pub(crate) const USAGE: &str = "\
 usage: respass-emulator [options]
-  --profile NAME        amr-nocluster (default), amr-enterprise or acr-single
-  --shards N            shards; amr-enterprise has 2 or more (default 2), the others 1
+  --profile NAME        amr-nocluster (default), amr-enterprise, amr-oss, acr-single or acr-cluster
+  --shards N            shards: of amr-enterprise 2 or more (default 2), of amr-oss and acr-cluster 1 to 10
+                        (default 3), of the others 1
   --access-keys MODE    on or off (default: on for acr-single, else off)
   --cluster-refusal X   what amr answers to CLUSTER: disabled (default), unknown or not-allowed
-  --select MODE         what amr makes of SELECT: refuse (default) or ignore
+  --select MODE         what amr makes of SELECT: refuse or ignore (default: ignore on amr-oss, else refuse)
   --token-ttl S[-S]     life of a token in seconds, or the range to draw it from (default 3600)
   --federated-ttl S     life of the workload's service-account token (default 3600)
   --token-cache MODE    fresh (default): a new token at every call; cached: as the platform does
   --port P              the cache (default 10000, acr 6380; 0 picks a free port)
+  --node-port P         the first node of a cluster (default 8502, acr 15000; 0, also the default where
+                        --port is 0, picks free ones)
   --identity-port P     the managed-identity endpoints (default 0)
   --stdin-lifeline      end when standard input closes";
 
@@ -29,6 +32,7 @@ pub(crate) enum Request {
 
 pub(crate) struct Options {
     pub(crate) profile: Profile,
+    pub(crate) shards: usize,
     pub(crate) access_keys: bool,
     pub(crate) cluster_refusal: ClusterRefusal,
     pub(crate) select: Select,
@@ -38,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) federated_ttl_s: u64,
     pub(crate) token_cache: TokenCache,
     pub(crate) port: u16,
+    /// Of the first node; 0 for free ones.
+    pub(crate) node_port: u16,
     pub(crate) identity_port: u16,
     pub(crate) stdin_lifeline: bool,
 }
@@ -71,52 +77,79 @@ impl Ttl {
 pub(crate) enum Profile {
     AmrNocluster,
     AmrEnterprise,
+    AmrOss,
     AcrSingle,
+    AcrCluster,
 }
+
+const PROFILES: [(&str, Profile); 5] = [
+    ("amr-nocluster", Profile::AmrNocluster),
+    ("amr-enterprise", Profile::AmrEnterprise),
+    ("amr-oss", Profile::AmrOss),
+    ("acr-single", Profile::AcrSingle),
+    ("acr-cluster", Profile::AcrCluster),
+];
 
 impl Profile {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Profile::AmrNocluster => "amr-nocluster",
-            Profile::AmrEnterprise => "amr-enterprise",
-            Profile::AcrSingle => "acr-single",
-        }
+        PROFILES.iter().find(|(_, profile)| *profile == self).map_or("", |(name, _)| name)
+    }
+
+    pub(crate) fn is_managed(self) -> bool {
+        matches!(self, Profile::AmrNocluster | Profile::AmrEnterprise | Profile::AmrOss)
+    }
+
+    /// Whether clients see its nodes.
+    pub(crate) fn is_clustered(self) -> bool {
+        matches!(self, Profile::AmrOss | Profile::AcrCluster)
     }
 
     fn port(self) -> u16 {
-        match self {
-            Profile::AmrNocluster | Profile::AmrEnterprise => 10_000,
-            Profile::AcrSingle => 6_380,
-        }
+        if self.is_managed() { 10_000 } else { 6_380 }
+    }
+
+    fn node_port(self) -> u16 {
+        if self.is_managed() { 8_502 } else { 15_000 }
     }
 
     /// Access keys are off on new caches of Azure Managed Redis.
     fn has_access_keys(self) -> bool {
-        self == Profile::AcrSingle
+        !self.is_managed()
     }
 
-    fn check_shards(self, shards: u32) -> Result<(), String> {
-        match self {
-            Profile::AmrEnterprise if shards >= 2 => Ok(()),
-            Profile::AmrEnterprise => {
-                Err(format!("--shards {shards}: amr-enterprise has 2 or more (one is amr-nocluster)"))
-            }
-            _ if shards == 1 => Ok(()),
-            _ => Err(format!("--shards {shards}: {} has exactly one shard", self.name())),
+    /// Both are true of Azure Managed Redis by someone's word; what a cluster's clients send depends on it.
+    fn select(self) -> Select {
+        if self == Profile::AmrOss { Select::Ignore } else { Select::Refuse }
+    }
+
+    fn shards(self, asked: Option<usize>) -> Result<usize, String> {
+        let (default, allowed) = match self {
+            Profile::AmrEnterprise => (2, 2..=usize::MAX),
+            Profile::AmrOss | Profile::AcrCluster => (3, 1..=SHARDS_MAX),
+            Profile::AmrNocluster | Profile::AcrSingle => (1, 1..=1),
+        };
+        let shards = asked.unwrap_or(default);
+        if allowed.contains(&shards) {
+            return Ok(shards);
         }
+        let range = match (*allowed.start(), *allowed.end()) {
+            (1, 1) => "exactly 1".to_owned(),
+            (min, usize::MAX) => format!("{min} or more"),
+            (min, max) => format!("{min} to {max}"),
+        };
+        Err(format!("--shards {shards}: {} has {range}", self.name()))
     }
 
     fn parse(name: &str) -> Result<Profile, String> {
-        const THERE: &str = "there is: amr-nocluster, amr-enterprise, acr-single";
-        match name {
-            "amr-nocluster" => Ok(Profile::AmrNocluster),
-            "amr-enterprise" => Ok(Profile::AmrEnterprise),
-            "acr-single" => Ok(Profile::AcrSingle),
-            "amr-oss" | "acr-cluster" => Err(format!("profile {name} is not there yet; {THERE}")),
-            _ => Err(format!("unknown profile {name:?}; {THERE}")),
-        }
+        PROFILES.iter().find(|(known, _)| *known == name).map(|(_, profile)| *profile).ok_or_else(|| {
+            let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+            format!("--profile {name}: there is: {}", names.join(", "))
+        })
     }
 }
+
+/// Each shard takes two processes; Azure Cache for Redis has no more either.
+const SHARDS_MAX: usize = 10;
 
 /// How the identity endpoint answers repeated calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +162,9 @@ pub(crate) enum TokenCache {
 
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut profile, mut shards, mut port) = (Profile::AmrNocluster, None, None);
-    let (mut access_keys, mut cluster_refusal, mut select) =
-        (None, ClusterRefusal::default(), Select::default());
+    let mut profile = Profile::AmrNocluster;
+    let (mut shards, mut port, mut node_port) = (None, None, None);
+    let (mut access_keys, mut cluster_refusal, mut select) = (None, ClusterRefusal::default(), None);
     let mut token_ttl = Ttl { min_s: 3_600, max_s: 3_600 };
     let (mut federated_ttl_s, mut token_cache, mut identity_port) = (3_600, TokenCache::Fresh, 0);
     let mut stdin_lifeline = false;
@@ -147,7 +180,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             }
             Long("select") => {
                 let modes = [("refuse", Select::Refuse), ("ignore", Select::Ignore)];
-                select = choice(&mut parser, "--select", &modes)?;
+                select = Some(choice(&mut parser, "--select", &modes)?);
             }
             Long("token-ttl") => token_ttl = Ttl::parse(&text(&mut parser)?)?,
             Long("federated-ttl") => federated_ttl_s = number(&mut parser, "--federated-ttl")?,
@@ -159,26 +192,28 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 }
             }
             Long("port") => port = Some(number(&mut parser, "--port")?),
+            Long("node-port") => node_port = Some(number(&mut parser, "--node-port")?),
             Long("identity-port") => identity_port = number(&mut parser, "--identity-port")?,
             Long("stdin-lifeline") => stdin_lifeline = true,
             Long("help") | Short('h') => return Ok(Request::Help),
             other => return Err(other.unexpected().to_string()),
         }
     }
-    profile.check_shards(shards.unwrap_or(if profile == Profile::AmrEnterprise { 2 } else { 1 }))?;
     if !(1..=TOKEN_TTL_S_MAX).contains(&federated_ttl_s) {
         return Err(format!("--federated-ttl is 1 to {TOKEN_TTL_S_MAX} seconds"));
     }
     let port = port.unwrap_or(profile.port());
     Ok(Request::Run(Options {
         profile,
+        shards: profile.shards(shards)?,
         access_keys: access_keys.unwrap_or(profile.has_access_keys()),
         cluster_refusal,
-        select,
+        select: select.unwrap_or(profile.select()),
         token_ttl,
         federated_ttl_s,
         token_cache,
         port,
+        node_port: node_port.unwrap_or(if port == 0 { 0 } else { profile.node_port() }),
         identity_port,
         stdin_lifeline,
     }))

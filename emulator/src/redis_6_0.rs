@@ -126,9 +126,9 @@ impl Permissions {
     pub(crate) fn rules(&self) -> Vec<String> {
         let mut rules = vec!["-@all".to_owned(), "allchannels".to_owned()];
         rules.extend(self.commands.iter().map(|name| format!("+{name}")));
-        // Refused by the front, whatever the rights: there is no cluster, so the server need not know.
-        let known = |name: &str| name != "cluster";
-        let subcommands = self.subcommands.iter().filter(|(name, _)| known(name));
+        // What is no subcommand of CLUSTER is refused by the front, and need not be one for the server.
+        let known = |name: &str, subcommand: &str| name != "cluster" || has_subcommand(name, subcommand);
+        let subcommands = self.subcommands.iter().filter(|(name, subcommand)| known(name, subcommand));
         rules.extend(subcommands.map(|(name, subcommand)| format!("+{name}|{subcommand}")));
         rules.extend(self.keys.iter().map(|pattern| format!("~{pattern}")));
         rules

@@ -5,6 +5,7 @@ use redis_protocol::resp2::decode::decode_range;
 use redis_protocol::resp2::types::RangeFrame;
 
 use super::outstanding::{Expected, Space};
+use crate::cluster::View;
 
 /// One command in a receive buffer.
 pub(super) struct Command<'b> {
@@ -102,6 +103,7 @@ impl<'b> Command<'b> {
                 None => Expected::Hello,
             },
             Name::Info => Expected::Info,
+            Name::Cluster => View::of(&self.arguments()).map_or(Expected::Ordinary(1), Expected::Topology),
             Name::Exec => Expected::Exec,
             Name::Discard => Expected::Discard,
             Name::Subscribe => Expected::Confirmations(argument_count - 1),
@@ -184,6 +186,7 @@ impl<'b> Command<'b> {
             4 if is(b"exec") => Name::Exec,
             4 if is(b"info") => Name::Info,
             5 if is(b"hello") => Name::Hello,
+            7 if is(b"cluster") => Name::Cluster,
             7 if is(b"discard") => Name::Discard,
             9 if is(b"subscribe") => Name::Subscribe,
             10 if is(b"psubscribe") || is(b"ssubscribe") => Name::Subscribe,
@@ -199,6 +202,7 @@ enum Name {
     Auth,
     Hello,
     Info,
+    Cluster,
     Exec,
     Discard,
     Subscribe,

@@ -21,14 +21,15 @@ use super::live::{Spoil, Strike, Strikes};
 use super::outstanding::{Content, Expected, Outstanding, Settled};
 use super::{reply, wording};
 use crate::census::Cause;
+use crate::cluster::Door;
 use crate::dialect::{Refused, Verdict};
 use crate::fault::ExpiryMode;
 use crate::token::{Grant, Refusal};
 
 /// Runs a connection to its end.
-pub(super) async fn run(front: &Front, client: TlsStream<TcpStream>, backend: UnixStream) {
-    let connection = Connection::new(front, &client);
-    let mut strikes = front.live.add(connection.id);
+pub(super) async fn run(front: &Front, door: Door, client: TlsStream<TcpStream>, backend: UnixStream) {
+    let connection = Connection::new(front, door, &client);
+    let mut strikes = front.live.add(connection.id, door);
     let (mut client_in, mut client_out) = tokio::io::split(client);
     let (mut backend_in, mut backend_out) = backend.into_split();
     let ending = {
@@ -70,6 +71,7 @@ enum Event {
 struct Connection<'f> {
     front: &'f Front,
     id: u64,
+    door: Door,
     /// The name in the TLS handshake; empty if there was none.
     host: String,
     outstanding: Mutex<Outstanding>,
@@ -122,10 +124,11 @@ impl Batch {
 }
 
 impl<'f> Connection<'f> {
-    fn new(front: &'f Front, client: &TlsStream<TcpStream>) -> Connection<'f> {
+    fn new(front: &'f Front, door: Door, client: &TlsStream<TcpStream>) -> Connection<'f> {
         Connection {
             front,
-            id: front.census.connected(),
+            id: front.census.connected(door),
+            door,
             host: client.get_ref().1.server_name().unwrap_or_default().to_owned(),
             outstanding: Mutex::default(),
             user: Mutex::default(),
@@ -205,12 +208,16 @@ impl<'f> Connection<'f> {
         }
         match treatment {
             Treatment::Drop => (),
+            Treatment::Forward(Expected::Topology(view)) => {
+                let question = view.question(self.front.dialect.product);
+                batch.push(Expected::Topology(view), question.unwrap_or(command.bytes()));
+            }
             Treatment::Forward(expected) => match self.injected_error(command, &expected) {
                 Some(refused) => batch.push(Expected::Refused(refused), MISTAKE),
                 None => batch.push(expected, command.bytes()),
             },
             Treatment::OversizeLogin => {
-                self.front.census.login_arrived(&self.host);
+                self.front.census.login_arrived(self.door, &self.host);
                 batch.push(Expected::Login(Err(Refusal::NotAToken)), command.bytes());
             }
             Treatment::Login { user, token } => self.log_in(command, (user, token), batch, backend).await,
@@ -249,7 +256,7 @@ impl<'f> Connection<'f> {
         batch: &mut Batch,
         backend: &mut (impl AsyncWrite + Unpin),
     ) {
-        self.front.census.login_arrived(&self.host);
+        self.front.census.login_arrived(self.door, &self.host);
         if !self.front.auth_times().0.is_zero() {
             // What came before the login does not wait for it.
             self.send(batch, backend).await;
@@ -356,7 +363,7 @@ impl<'f> Connection<'f> {
                     Settled::OutOfBand => output.bytes.extend_from_slice(bytes),
                     Settled::Answered => {
                         answered_count += 1;
-                        self.reword_content(content, bytes, &mut output.bytes);
+                        self.reword_content(content, outstanding.resp3, bytes, &mut output.bytes);
                     }
                     Settled::Refused(refused) => {
                         answered_count += 1;
@@ -365,7 +372,7 @@ impl<'f> Connection<'f> {
                     Settled::Logins(logins) => {
                         self.count(&mut answered_count);
                         logins.into_iter().for_each(|login| self.apply(login));
-                        self.reword_content(content, bytes, &mut output.bytes);
+                        self.reword_content(content, outstanding.resp3, bytes, &mut output.bytes);
                     }
                 }
             }
@@ -377,13 +384,18 @@ impl<'f> Connection<'f> {
 
     fn reword(&self, frame: &[u8], output: &mut Vec<u8>) {
         if frame[0] == b'-' {
-            wording::errors(self.front.dialect, &lock(&self.user), frame, output);
+            self.reword_errors(frame, output);
         } else {
             output.extend_from_slice(frame);
         }
     }
 
-    fn reword_content(&self, content: Content, frame: &[u8], output: &mut Vec<u8>) {
+    fn reword_errors(&self, frame: &[u8], output: &mut Vec<u8>) {
+        let Front { dialect, cluster, .. } = self.front;
+        wording::errors(*dialect, |text| cluster.redirect(text), &lock(&self.user), frame, output);
+    }
+
+    fn reword_content(&self, content: Content, resp3: bool, frame: &[u8], output: &mut Vec<u8>) {
         let dialect = self.front.dialect;
         match (content, frame[0]) {
             (_, b'>') => output.extend_from_slice(frame),
@@ -395,7 +407,13 @@ impl<'f> Connection<'f> {
                 output.extend(wording::greeting(dialect, broken, frame));
             }
             (Content::Info, b'$' | b'=') => output.extend(wording::info(dialect, frame)),
-            _ => wording::errors(dialect, &lock(&self.user), frame, output),
+            (Content::Topology(view), b'*' | b'$' | b'=') => {
+                match self.front.cluster.show(view, self.door, resp3, frame) {
+                    Some(shown) => output.extend(shown),
+                    None => output.extend_from_slice(b"-ERR the emulator cannot read its own topology\r\n"),
+                }
+            }
+            _ => self.reword_errors(frame, output),
         }
     }
 

@@ -5,6 +5,7 @@
 //! ones included, have to be in one slot, and in a transaction nothing is split.
 
 use super::keys;
+use crate::cluster::View;
 use crate::dialect::{Dialect, Refused, Verdict};
 
 #[derive(Default)]
@@ -18,6 +19,11 @@ impl Gate {
     /// Judges a command by its arguments, its name among them.
     pub(super) fn judge(&mut self, dialect: Dialect, arguments: &[&[u8]]) -> Verdict {
         let verdict = dialect.judge(arguments);
+        self.follow(arguments);
+        if self.in_multi && dialect.clustered && View::of(arguments).is_some() {
+            // Its reply would be part of EXEC's, where the front does not look for servers to hide.
+            return Verdict::Refuse(Refused::first_of_all("ERR Command not allowed inside a transaction"));
+        }
         if dialect.one_slot && verdict == Verdict::Pass && !self.fits(arguments) {
             let text = "CROSSSLOT Keys in request don't hash to the same slot";
             let name = String::from_utf8_lossy(arguments[0]).to_lowercase();
@@ -26,15 +32,18 @@ impl Gate {
         verdict
     }
 
-    fn fits(&mut self, arguments: &[&[u8]]) -> bool {
-        let is = |names: &[&str]| names.iter().any(|name| arguments[0].eq_ignore_ascii_case(name.as_bytes()));
-        if is(&["multi"]) {
+    /// Where the connection is between MULTI and EXEC.
+    fn follow(&mut self, arguments: &[&[u8]]) {
+        if is(arguments, &["multi"]) {
             self.in_multi = true;
-        } else if is(&["exec", "discard"]) || (is(&["unwatch"]) && !self.in_multi) {
+        } else if is(arguments, &["exec", "discard"]) || (is(arguments, &["unwatch"]) && !self.in_multi) {
             *self = Gate::default();
         }
-        let in_transaction = self.in_multi || is(&["watch"]);
-        if !in_transaction && is(&SPLIT) {
+    }
+
+    fn fits(&mut self, arguments: &[&[u8]]) -> bool {
+        let in_transaction = self.in_multi || is(arguments, &["watch"]);
+        if !in_transaction && is(arguments, &SPLIT) {
             return true;
         }
         let slots = keys::slots(arguments);
@@ -48,6 +57,10 @@ impl Gate {
         }
         fits
     }
+}
+
+fn is(arguments: &[&[u8]], names: &[&str]) -> bool {
+    names.iter().any(|name| arguments[0].eq_ignore_ascii_case(name.as_bytes()))
 }
 
 const SPLIT: [&str; 6] = ["del", "exists", "mget", "mset", "touch", "unlink"];

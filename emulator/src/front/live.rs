@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::census::Cause;
+use crate::cluster::Door;
 
 #[derive(Default)]
 pub(crate) struct Live {
@@ -14,6 +15,7 @@ pub(crate) struct Live {
 }
 
 struct Entry {
+    door: Door,
     /// Empty before the first login.
     user: String,
     strikes: UnboundedSender<Strike>,
@@ -46,9 +48,9 @@ pub(crate) enum Spoil {
 pub(super) type Strikes = UnboundedReceiver<Strike>;
 
 impl Live {
-    pub(super) fn add(&self, id: u64) -> Strikes {
+    pub(super) fn add(&self, id: u64, door: Door) -> Strikes {
         let (strikes, receiver) = unbounded_channel();
-        self.connections().insert(id, Entry { user: String::new(), strikes });
+        self.connections().insert(id, Entry { door, user: String::new(), strikes });
         receiver
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::reply::Reply;
+use crate::cluster::View;
 use crate::dialect::Refused;
 use crate::token::{Grant, Refusal};
 
@@ -20,6 +21,8 @@ pub(super) enum Expected {
     /// HELLO without credentials: it may change the protocol.
     Hello,
     Info,
+    /// A question about the topology of the cluster.
+    Topology(View),
     /// The server got a mistake in place of the command.
     Refused(Refused),
     Exec,
@@ -57,6 +60,7 @@ pub(super) enum Content {
     Plain,
     Greeting,
     Info,
+    Topology(View),
 }
 
 #[derive(Default)]
@@ -85,6 +89,7 @@ impl Outstanding {
         match self.queue.front() {
             Some(Expected::Hello | Expected::Login(_)) => Content::Greeting,
             Some(Expected::Info) => Content::Info,
+            Some(Expected::Topology(view)) => Content::Topology(*view),
             _ => Content::Plain,
         }
     }
@@ -126,7 +131,7 @@ impl Outstanding {
                 }
                 Settled::Answered
             }
-            Expected::Info => {
+            Expected::Info | Expected::Topology(_) => {
                 self.queued_count += usize::from(is_queued(reply));
                 Settled::Answered
             }

@@ -7,8 +7,14 @@ use super::reply;
 use crate::dialect::{Dialect, Product, Refused};
 use crate::fault::HelloShape;
 
-/// Appends `frame` with its errors, at any depth, reworded for `user`.
-pub(super) fn errors(dialect: Dialect, user: &str, frame: &[u8], output: &mut Vec<u8>) {
+/// Appends `frame` with its errors, at any depth, reworded for `user`; `redirect` rewords those of the servers.
+pub(super) fn errors(
+    dialect: Dialect,
+    redirect: impl Fn(&str) -> Option<String>,
+    user: &str,
+    frame: &[u8],
+    output: &mut Vec<u8>,
+) {
     // Most replies hold none, and a byte that only looks like one is sorted out below.
     if !frame.contains(&b'-') {
         return output.extend_from_slice(frame);
@@ -21,10 +27,10 @@ pub(super) fn errors(dialect: Dialect, user: &str, frame: &[u8], output: &mut Ve
         let (head, behind) = rest.split_at(len);
         match head.strip_prefix(b"-").and_then(|line| std::str::from_utf8(line).ok()) {
             Some(line) => {
+                let line = line.trim_end_matches("\r\n");
+                let reworded = redirect(line).unwrap_or_else(|| error(dialect.product, user, line));
                 output.push(b'-');
-                output.extend_from_slice(
-                    error(dialect.product, user, line.trim_end_matches("\r\n")).as_bytes(),
-                );
+                output.extend_from_slice(reworded.as_bytes());
                 output.extend_from_slice(b"\r\n");
             }
             None => output.extend_from_slice(head),
@@ -158,7 +164,7 @@ mod tests {
     fn reword(profile: Profile, frame: &str) -> String {
         let dialect = Dialect::new(profile, ClusterRefusal::Disabled, Select::Refuse);
         let mut output = Vec::new();
-        errors(dialect, "me", frame.as_bytes(), &mut output);
+        errors(dialect, |_| None, "me", frame.as_bytes(), &mut output);
         String::from_utf8(output).expect("text")
     }
 

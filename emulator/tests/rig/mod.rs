@@ -131,7 +131,15 @@ impl Emulator {
         name: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<Client> {
-        let port = u16::try_from(self.ready["port"].as_u64().expect("a port")).expect("a port");
+        self.connect_to(port_of(&self.ready["port"]), name, versions)
+    }
+
+    fn connect_to(
+        &self,
+        port: u16,
+        name: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<Client> {
         Ok(Client { stream: self.tls(name, port, versions)?, received: Vec::new(), resp3: false })
     }
 
@@ -171,6 +179,30 @@ impl Emulator {
         client
     }
 
+    /// What `/stats` says of a node of a cluster.
+    pub fn node(&self, node: usize) -> Value {
+        self.stats()["nodes"][node].clone()
+    }
+
+    /// The port of a node of a cluster.
+    pub fn node_port(&self, node: usize) -> u16 {
+        port_of(&self.node(node)["port"])
+    }
+
+    /// A RESP3 connection to this port, logged in if the port answers.
+    pub fn log_in_at(&self, port: u16) -> std::io::Result<Client> {
+        let token = self.token(&Value::Null);
+        let mut client = self.connect_to(port, "localhost", rustls::DEFAULT_VERSIONS)?;
+        let reply = client.ask(&["HELLO", "3", "AUTH", self.oid(), &token]);
+        assert!(reply.starts_with('%'), "{reply}");
+        Ok(client)
+    }
+
+    /// A RESP3 connection to a node of a cluster.
+    pub fn log_in_to(&self, node: usize) -> Client {
+        self.log_in_at(self.node_port(node)).expect("the node is there")
+    }
+
     /// A RESP3 connection with a login that lasts for `ttl` seconds.
     pub fn log_in(&self, ttl: i64) -> Client {
         let token = self.token(&json!({ "ttl": ttl }));
@@ -188,6 +220,10 @@ impl Drop for Emulator {
             let _ = self.child.kill();
         }
     }
+}
+
+pub fn port_of(value: &Value) -> u16 {
+    value.as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port")
 }
 
 /// Whether `condition` comes true in time.
