@@ -1,10 +1,10 @@
 'use strict';
-// The driver: owns the socket, the timer and the promises, and obeys the core. It decides nothing.
+// The driver: owns the sockets, the timer and the promises, and obeys the core. It decides nothing.
 
-const net = require('node:net');
 const { Aborts } = require('./aborts');
 const { Alarm } = require('./alarm');
 const { AbortableCall, Call, Pipeline, Transaction } = require('./calls');
+const { Connection, NOTHING, room } = require('./connection');
 const { aborted, classes: { AbortError }, failed } = require('./errors');
 const { monotonic, unix } = require('./native');
 const { OUTPUT, Replies } = require('./replies');
@@ -13,22 +13,17 @@ const { Waiters } = require('./waiters');
 
 // Used only while a call lasts, so that all drivers of a thread share them.
 const replies = new Replies();
-const received = Buffer.allocUnsafeSlow(256 * 1024);
-
-const NOTHING = Buffer.alloc(0);
-const WRITE_LEN = 128 * 1024;
-let transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
 
 class Driver {
   #core;
   #supply;
   #host;
-  #socket;
-  /** May be closing. */
-  #lastSocket;
-  #conn = 0;
-  /** The socket has not taken what was written last. */
-  #isBlocked = false;
+  /** By the core's ids, as long as it knows of them. */
+  #connections = new Map();
+  /** Those among them that take nothing now. */
+  #blocked = new Set();
+  /** Those whose sockets are not closed yet. */
+  #open = new Set();
   #turn = new Turn();
   #isTurnScheduled = false;
   #waiters = new Waiters();
@@ -43,8 +38,9 @@ class Driver {
   #aborts = new Aborts((waiter) => this.#cancel(waiter));
 
   /**
-   * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(host, port)`,
-   * `connected()`, `notice({ name, severity, text })`, `supply(state, reason)`, `end(driver)`.
+   * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(conn, { host, port })`,
+   * `connected(conn)`, `disconnected(conn)`, `notice(conn, { name, severity, text })`, `supply(state, reason)`,
+   * `end(driver)`.
    */
   constructor(core, supply, host) {
     this.#core = core;
@@ -138,8 +134,7 @@ class Driver {
   set keepsAlive(yes) {
     this.#keepsAlive = yes;
     this.#alarm.keepsAlive = yes;
-    if (yes) this.#socket?.ref();
-    else this.#socket?.unref();
+    for (const connection of this.#open) connection.keepsAlive = yes;
   }
 
   /** What the source has: a token, or why there is none. */
@@ -230,7 +225,7 @@ class Driver {
           if (output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.TRANSMIT:
-          if (this.#transmit() && output & OUTPUT.LAST) return this.#rest();
+          if (this.#transmit(replies.id) && output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.GROW:
           replies.grow(replies.needed);
@@ -255,7 +250,7 @@ class Driver {
         this.#connect(id, core.detail());
         break;
       case OUTPUT.DISCONNECT:
-        this.#disconnect(core.takeBytes());
+        this.#disconnect(id, core.takeBytes());
         break;
       case OUTPUT.TOKEN_NEEDED: {
         const token = this.#supply.request(id);
@@ -266,96 +261,79 @@ class Driver {
         this.#waiters.take(id)?.fail(id, failed(core.detail()));
         break;
       case OUTPUT.NOTICE:
-        this.#host.notice(core.detail());
+        this.#host.notice(id, core.detail());
         break;
     }
   }
 
-  #connect(conn, { text: host, code: port }) {
-    let cause;
-    let wasConnected = false;
-    this.#conn = conn;
-    this.#isBlocked = false;
-    const callback = (len, bytes) => {
-      this.#obey(this.#core.read(conn, bytes, len, replies.window, this.#room, monotonic(), unix()));
-      return true;
-    };
-    const socket = net.connect({
-      host, port, noDelay: true,
-      onread: { buffer: received, callback },
-    });
-    this.#socket = this.#lastSocket = socket;
-    if (!this.#keepsAlive) socket.unref();
-    this.#host.connecting(host, port);
-    socket.on('connect', () => {
-      wasConnected = true;
-      this.#host.connected();
-      this.#core.connected(conn, monotonic(), unix());
-      this.#obey();
-    });
-    socket.on('error', (error) => { cause = error.message || error.code; });
-    socket.on('close', () => {
-      if (this.#socket === socket) this.#socket = undefined;
-      this.#core.disconnected(conn, wasConnected, cause, monotonic(), unix());
-      this.#obey();
-    });
+  #connect(id, { text: host, code: port }) {
+    const connection = new Connection(id, { host, port }, this);
+    this.#connections.set(id, connection);
+    this.#open.add(connection);
+    if (!this.#keepsAlive) connection.keepsAlive = false;
+    this.#host.connecting(id, { host, port });
   }
 
-  #disconnect(lastBytes) {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (socket === undefined) return;
-    if (socket.writable && !socket.connecting && !this.#isBlocked) {
-      if (lastBytes.length > 0) socket.write(lastBytes);
-      if (socket.writableLength === 0) return socket.destroySoon();
-    }
-    // A peer that takes nothing would keep it open.
-    socket.destroy();
-  }
-
-  /** Where the core puts what is to be written. */
-  get #room() {
-    return this.#isBlocked ? NOTHING : transmitted;
-  }
-
-  /** Writes what the core put into the room; whether that was all. */
-  #transmit() {
-    if (this.#isBlocked) return true;
-    const len = replies.sendable;
-    this.#write(len);
-    return len >= 0;
-  }
-
-  /** Writes `len` bytes of the room, and where that is negative, what the core has beyond them. */
-  #write(len) {
-    const socket = this.#socket;
-    while (len !== 0 && socket !== undefined) {
-      if (socket.destroyed) return this.#stop();
-      socket.write(transmitted.subarray(0, Math.abs(len)));
-      if (socket.writableLength > 0) return this.#block(socket);
-      if (len > 0) return;
-      len = this.#core.transmit(this.#conn, transmitted, monotonic(), unix());
-    }
-  }
-
-  /** What was not taken stays where it is, and nothing is written before it has left. */
-  #block(socket) {
-    transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
-    this.#isBlocked = true;
-    socket.write(NOTHING, () => this.#unblock(socket));
-  }
-
-  #unblock(socket) {
-    if (this.#socket !== socket) return;
-    if (socket.destroyed) return this.#stop();
-    this.#isBlocked = false;
-    this.#write(this.#core.transmit(this.#conn, transmitted, monotonic(), unix()));
+  handleConnected({ id }) {
+    this.#host.connected(id);
+    this.#core.connected(id, monotonic(), unix());
     this.#obey();
   }
 
-  /** The socket has ended, which is told only later: what was not written yet is for the next one. */
-  #stop() {
-    this.#isBlocked = true;
+  handleReceived({ id }, bytes, len) {
+    this.#obey(this.#core.read(id, bytes, len, replies.window, this.#room, monotonic(), unix()));
+  }
+
+  handleUnblocked(connection) {
+    if (!this.#blocked.delete(connection)) return;
+    this.#write(connection, this.#core.transmit(connection.id, room.bytes, monotonic(), unix()));
+    this.#obey();
+  }
+
+  handleClosed(connection, wasConnected, cause) {
+    this.#open.delete(connection);
+    if (this.#forget(connection.id) !== undefined) {
+      this.#core.disconnected(connection.id, wasConnected, cause, monotonic(), unix());
+      this.#obey();
+    }
+    if (this.#hasFinished) this.#endIfClosed();
+  }
+
+  #disconnect(id, lastBytes) {
+    this.#forget(id)?.end(lastBytes);
+    this.#host.disconnected(id);
+  }
+
+  #forget(id) {
+    const connection = this.#connections.get(id);
+    this.#connections.delete(id);
+    this.#blocked.delete(connection);
+    return connection;
+  }
+
+  /** Where the core puts what is to be written, as long as every socket takes it. */
+  get #room() {
+    return this.#blocked.size === 0 ? room.bytes : NOTHING;
+  }
+
+  /** Writes what the core has for a connection; whether the core was left alone meanwhile. */
+  #transmit(id) {
+    const connection = this.#connections.get(id);
+    const isInRoom = this.#blocked.size === 0;
+    if (connection === undefined || connection.isBlocked) return true;
+    const len = isInRoom ? replies.sendable : this.#core.transmit(id, room.bytes, monotonic(), unix());
+    this.#write(connection, len);
+    return isInRoom && len >= 0;
+  }
+
+  /** Writes `len` bytes of the room, and where that is negative, what the core has beyond them. */
+  #write(connection, len) {
+    while (len !== 0) {
+      connection.write(Math.abs(len));
+      if (connection.isBlocked) return void this.#blocked.add(connection);
+      if (len > 0) return;
+      len = this.#core.transmit(connection.id, room.bytes, monotonic(), unix());
+    }
   }
 
   #finish() {
@@ -363,12 +341,13 @@ class Driver {
     this.#hasFinished = true;
     this.#alarm.clear();
     this.#supply?.unsubscribe(this);
-    const end = () => {
-      this.#host.end(this);
-      this.#end();
-    };
-    if (this.#lastSocket === undefined || this.#lastSocket.closed) end();
-    else this.#lastSocket.once('close', end);
+    this.#endIfClosed();
+  }
+
+  #endIfClosed() {
+    if (this.#open.size > 0) return;
+    this.#host.end(this);
+    this.#end();
   }
 }
 

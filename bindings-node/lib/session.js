@@ -33,28 +33,30 @@ class Session {
   #emitter;
   #keepsAlive = true;
   #hasConnected = false;
-  #trace;
+  /** A connection was ready, and not all were lost since. */
+  #isUp = false;
   #onFirstReady;
-  /** The server refused the login on this connection: that it is lost then is the same trouble. */
-  #wasRefused = false;
+  /** Of connections that are not ready yet, by their ids. */
+  #traces = new Map();
+  /** Connections whose login the server refused: that they are lost then is the same trouble. */
+  #refused = new Set();
 
   /** What a driver tells. Listeners run later, so that what they throw is theirs alone. */
   #host = {
-    connecting: (host, port) => {
+    connecting: (conn, { host, port }) => {
       channels.log('connecting to %s:%d', host, port);
-      this.#wasRefused = false;
-      this.#trace?.fail('given up');
-      this.#trace = channels.connect.begin({ serverAddress: host, serverPort: port });
-      if (this.#hasConnected) this.#tell('reconnecting');
+      this.#traces.set(conn, channels.connect.begin({ serverAddress: host, serverPort: port }));
+      if (this.#hasConnected && !this.#isUp) this.#tell('reconnecting');
       this.#hasConnected = true;
     },
     connected: () => this.#tell('connect'),
-    notice: (notice) => this.#notice(notice),
+    // Why is told first, where there is a reason.
+    disconnected: (conn) => process.nextTick(() => this.#endTrace(conn, (trace) => trace.fail('given up'))),
+    notice: (conn, notice) => this.#notice(conn, notice),
     supply: (state, reason) => this.#supplied(state, reason),
     end: (driver) => {
       channels.log('closed');
-      this.#trace?.fail('closed');
-      this.#trace = undefined;
+      for (const conn of this.#traces.keys()) this.#endTrace(conn, (trace) => trace.fail('closed'));
       if (this.driver === driver) this.driver = undefined;
       this.#tell('end');
     },
@@ -82,7 +84,7 @@ class Session {
     if (this.isOpen) {
       return Promise.reject(closed('the client is connected or connecting already: call connect() once'));
     }
-    this.#hasConnected = false;
+    this.#hasConnected = this.#isUp = false;
     const driver = new Driver(this.#core ?? this.#newCore(), this.#supply, this.#host);
     this.#core = undefined;
     this.driver = driver;
@@ -158,27 +160,41 @@ class Session {
     }
   }
 
-  #notice({ name, severity, text }) {
+  #notice(conn, { name, severity, text }) {
     channels.log('%s: %s', name, text);
     this.#tell('notice', { name, severity: SEVERITIES[severity], text });
     if (name === 'ready') {
-      this.#trace?.end();
-      this.#trace = undefined;
-      this.#onFirstReady?.();
-      this.#tell('ready');
+      this.#ready(conn);
     } else if (name === 'reauthenticated') {
       this.#tellAuth('renewed');
     } else if (this.#supply !== undefined && (name === 'reauth-refused' || name === 'login-refused')) {
       this.#tellAuth('failed', text);
     }
-    if (name in ERRORS) {
-      this.#trace?.fail(text);
-      this.#trace = undefined;
-      if (!this.#wasRefused) this.#complain('error', name, ERRORS[name](text));
-      this.#wasRefused = name === 'login-refused';
-    } else if (severity === WARNING) {
-      this.#complain('notice', name, text);
-    }
+    if (name in ERRORS) this.#failed(conn, name, text);
+    else if (severity === WARNING) this.#complain('notice', name, text);
+  }
+
+  #ready(conn) {
+    this.#endTrace(conn, (trace) => trace.end());
+    this.#onFirstReady?.();
+    if (this.#isUp) return;
+    this.#isUp = true;
+    this.#tell('ready');
+  }
+
+  /** A connection was lost, or its login refused. */
+  #failed(conn, name, text) {
+    this.#endTrace(conn, (trace) => trace.fail(text));
+    this.#isUp &&= this.driver.authStatus().isReady;
+    if (!this.#refused.delete(conn)) this.#complain('error', name, ERRORS[name](text));
+    if (name === 'login-refused') this.#refused.add(conn);
+  }
+
+  /** `end(trace)`, where there is one still. */
+  #endTrace(conn, end) {
+    const trace = this.#traces.get(conn);
+    this.#traces.delete(conn);
+    if (trace !== undefined) end(trace);
   }
 
   #supplied(state, reason) {

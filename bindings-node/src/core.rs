@@ -368,7 +368,7 @@ impl Core {
                 let (name, text) = (notice.name().to_owned(), notice.to_string());
                 let severity = notice.severity() as u32;
                 self.detail = Detail { name, text, severity, ..Detail::default() };
-                (Kind::Notice, 0)
+                (Kind::Notice, notice.conn().map_or(0, ConnId::as_u64))
             }
             Some(_) => (Kind::Notice, 0),
         }
