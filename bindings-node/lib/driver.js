@@ -24,6 +24,8 @@ class Driver {
   #blocked = new Set();
   /** Those whose sockets are not closed yet. */
   #open = new Set();
+  /** Who gets the messages of a subscriber. */
+  #receivers = new Map();
   #turn = new Turn();
   #isTurnScheduled = false;
   #waiters = new Waiters();
@@ -38,9 +40,9 @@ class Driver {
   #aborts = new Aborts((waiter) => this.#cancel(waiter));
 
   /**
-   * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(conn, { host, port })`,
-   * `connected(conn)`, `disconnected(conn)`, `notice(conn, { name, severity, text })`, `supply(state, reason)`,
-   * `end(driver)`.
+   * `supply` is where tokens come from, if anywhere. `host` knows where an address is, `locate({ host, port })`, and is
+   * told what happens: `connecting(conn, { host, port, lane })`, `connected(conn)`, `disconnected(conn)`,
+   * `notice(conn, { name, severity, text })`, `supply(state, reason)`, `end(driver)`.
    */
   constructor(core, supply, host) {
     this.#core = core;
@@ -93,27 +95,67 @@ class Driver {
 
   /** The same as one unit: all of them run, with nothing in between, or none. */
   transaction(batch) {
-    return this.#abortable(batch.signal, (resolve, reject) => {
-      const transaction = new Transaction(batch, resolve, reject);
-      this.#submitTurn();
-      const turn = this.#turn;
-      turn.addAll(batch.commands, undefined);
-      turn.seal();
-      const { bytes, bytesLen, lengths, lengthsLen } = turn;
-      const id = this.#core.submitTransaction(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
-      turn.clear();
-      transaction.first = id;
-      if (id === 0) reject(failed({ outcome: 1, ...this.#core.detail() }));
-      else this.#waiters.add(id, [transaction]);
-      this.#obey();
-      return transaction;
-    });
+    return this.#alone(batch.signal, batch.commands, (resolve, reject) => new Transaction(batch, resolve, reject),
+      (...blocks) => this.#core.submitTransaction(...blocks));
+  }
+
+  /** A session's id. Throws where there can be none. */
+  openSession() {
+    return this.#opened(this.#core.openSession(monotonic(), unix()));
+  }
+
+  closeSession(session) {
+    this.#core.closeSession(session, monotonic(), unix());
+    this.#obey();
+  }
+
+  /** One command in a session. */
+  commandIn(session, args, transform, client, mapping, signal) {
+    const create = (resolve, reject) => new AbortableCall(resolve, reject, transform, client, mapping);
+    return this.#alone(signal, [args], create, (...blocks) => this.#core.submitIn(session, ...blocks));
+  }
+
+  transactionIn(session, batch) {
+    return this.#alone(batch.signal, batch.commands, (resolve, reject) => new Transaction(batch, resolve, reject),
+      (...blocks) => this.#core.submitTransactionIn(session, ...blocks));
+  }
+
+  /**
+   * The id of a subscriber, whose messages go to `receiver.handleMessages(messages)`; `receiver.handleEnd()` is called
+   * when none follow. Throws where there can be none.
+   */
+  openSubscriber(receiver) {
+    return this.#received(this.#core.openSubscriber(monotonic(), unix()), receiver);
+  }
+
+  /** The same for a monitor. */
+  openMonitor(receiver) {
+    return this.#received(this.#core.openMonitor(monotonic(), unix()), receiver);
+  }
+
+  /** Why channels cannot be subscribed to; undefined where they can. */
+  subscribe(subscriber, kind, channels) {
+    const count = this.#core.subscribe(subscriber, kind, channels, monotonic(), unix());
+    return this.#refusal(count);
+  }
+
+  unsubscribe(subscriber, kind, channels) {
+    const count = this.#core.unsubscribe(subscriber, kind, channels, monotonic(), unix());
+    return this.#refusal(count);
+  }
+
+  closeSubscriber(subscriber) {
+    this.#receivers.delete(subscriber);
+    this.#core.closeSubscriber(subscriber, monotonic(), unix());
+    this.#obey();
   }
 
   /** Takes no more commands, and ends when the last one has. */
   finish() {
     this.#isEnding = true;
     this.#submitTurn();
+    // Subscriptions have no end of their own.
+    for (const subscriber of this.#receivers.keys()) this.#core.closeSubscriber(subscriber, monotonic(), unix());
     this.#core.finish(monotonic(), unix());
     this.#obey();
   }
@@ -146,6 +188,43 @@ class Driver {
   /** How the supply stands: a word of the core's, or `failed` with a reason. */
   handleSupply(state, reason) {
     this.#host.supply(state, reason);
+  }
+
+  /** Commands that cross by themselves: `submit(bytes, bytesLen, lengths, lengthsLen, ...now)` gives their id. */
+  #alone(signal, commands, create, submit) {
+    return this.#abortable(signal, (resolve, reject) => {
+      const waiter = create(resolve, reject);
+      this.#submitTurn();
+      const turn = this.#turn;
+      turn.addAll(commands, undefined);
+      turn.seal();
+      const { bytes, bytesLen, lengths, lengthsLen } = turn;
+      const id = submit(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
+      turn.clear();
+      waiter.first = id;
+      if (id === 0) reject(failed({ ...this.#core.detail(), outcome: 1 }));
+      else this.#waiters.add(id, [waiter]);
+      this.#obey();
+      return waiter;
+    });
+  }
+
+  #opened(id) {
+    if (id === 0) throw failed({ ...this.#core.detail(), outcome: 1 });
+    this.#obey();
+    return id;
+  }
+
+  #received(id, receiver) {
+    // What it brings may be here at once.
+    if (id !== 0) this.#receivers.set(id, receiver);
+    return this.#opened(id);
+  }
+
+  #refusal(count) {
+    const refusal = count === 0 ? this.#core.detail() : undefined;
+    this.#obey();
+    return refusal;
   }
 
   #schedule() {
@@ -263,15 +342,26 @@ class Driver {
       case OUTPUT.NOTICE:
         this.#host.notice(id, core.detail());
         break;
+      case OUTPUT.MESSAGES: {
+        const messages = replies.messages(core);
+        this.#receivers.get(id)?.handleMessages(messages);
+        break;
+      }
     }
   }
 
-  #connect(id, { text: host, code: port }) {
-    const connection = new Connection(id, { host, port }, this);
+  #connect(id, { text: host, code: port, name: lane }) {
+    let address;
+    try {
+      address = this.#host.locate({ host, port });
+    } catch (error) {
+      return this.#core.disconnected(id, false, error.message, monotonic(), unix());
+    }
+    const connection = new Connection(id, address, this);
     this.#connections.set(id, connection);
     this.#open.add(connection);
     if (!this.#keepsAlive) connection.keepsAlive = false;
-    this.#host.connecting(id, { host, port });
+    this.#host.connecting(id, { ...address, lane });
   }
 
   handleConnected({ id }) {
@@ -341,6 +431,7 @@ class Driver {
     this.#hasFinished = true;
     this.#alarm.clear();
     this.#supply?.unsubscribe(this);
+    for (const receiver of this.#receivers.values()) receiver.handleEnd();
     this.#endIfClosed();
   }
 

@@ -76,8 +76,8 @@ test('no secret is shown by inspection or in an error', async (t) => {
   see(client);
   see(client.withTypeMapping({}));
   see(client.multi());
-  see(client._session);
-  see(client._session.driver);
+  see(client._endpoint);
+  see(client._endpoint.driver);
   see(client.authStatus());
   const stranger = createClient({ socket: { host, port }, password: 'open barley' });
   stranger.on('error', see);
