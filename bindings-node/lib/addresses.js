@@ -4,8 +4,8 @@
 const { misconfigured } = require('./errors');
 
 const MODES = ['auto', 'azure', 'advertised'];
-const WANTED = `addressMap is one of ${MODES.join(', ')}; or { 'advertised.host:port': { host, port } }; or a function of `
-  + "'host:port' that returns { host, port }";
+const WANTED = `addressMap is one of ${MODES.join(', ')}; or { 'advertised.host:port': { host, port } }; or a `
+  + "function of 'host:port' that returns { host, port }";
 
 /**
  * The core's settings, and `locate(host, port)` where the driver has a say: it returns `{ host, port }`, or undefined
@@ -54,7 +54,7 @@ function located(address) {
   if (address === undefined || address === null) return undefined;
   const { host, port } = address;
   if (typeof host !== 'string' || !Number.isInteger(port) || port < 1 || port > 0xffff) {
-    throw misconfigured(`addressMap gives { host, port }, a string and a number`);
+    throw misconfigured('addressMap gives { host, port }, a string and a number');
   }
   return { host, port };
 }

@@ -176,7 +176,7 @@ function namesOf(names) {
   const list = Array.isArray(names) ? [...new Set(names)] : [names];
   if (list.length === 0) throw invalid('give one channel at least');
   for (const name of list) {
-    if (typeof name !== 'string') throw invalid(`a channel's name is a string, not ${name === null ? 'null' : typeof name}`);
+    if (typeof name !== 'string') throw invalid(`a channel's name is a string, not of type ${typeof name}`);
   }
   return list;
 }

@@ -345,6 +345,6 @@ function keysAndFlags(reply) {
 module.exports = {
   awaited, awaitedScored, claimed, claimedIds, client, clients, commands, counts, denials, distance, double, doubles,
   entries, fields, functionFigures, hashScan, histograms, keysAndFlags, libraries,
-  map: (reply, client) => map(reply, client), memory, pending, pendingRange, places, points, popped, rank, records, role,
-  scanOf, scored, scoredOne, scoredScan, slots, streamRecord, streams, user,
+  map: (reply, client) => map(reply, client), memory, pending, pendingRange, places, points, popped, rank, records,
+  role, scanOf, scored, scoredOne, scoredScan, slots, streamRecord, streams, user,
 };

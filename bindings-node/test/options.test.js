@@ -77,11 +77,13 @@ test('a cluster has one root node, and defaults that give way to options', () =>
       return true;
     }, inspect(options));
   }
-  const defaults = { username: 'u', password: 'p', name: 'n', socket: { connectTimeout: 9, servername: 's', tls: true } };
+  const socket = { connectTimeout: 9, servername: 's', tls: true };
+  const defaults = { username: 'u', password: 'p', name: 'n', socket };
   const { settings } = parseCluster({ rootNodes, defaults, name: 'm', commandTimeout: 7 });
-  const { host, port, username, password, clientName, connectTimeoutMs, commandTimeoutMs, tls, cluster } = settings;
-  assert.deepEqual([host, port, username, password, clientName, connectTimeoutMs, commandTimeoutMs, tls.servername, cluster],
-    ['first', 7000, 'u', 'p', 'm', 5, 7, 's', true]);
+  const { host, port, username, password, clientName } = settings;
+  assert.deepEqual([host, port, username, password, clientName], ['first', 7000, 'u', 'p', 'm']);
+  const { connectTimeoutMs, commandTimeoutMs, tls, cluster } = settings;
+  assert.deepEqual([connectTimeoutMs, commandTimeoutMs, tls.servername, cluster], [5, 7, 's', true]);
   const client = createCluster({ rootNodes, defaults });
   assert(client instanceof Cluster && client.duplicate() instanceof Cluster);
 });
@@ -90,14 +92,16 @@ test('an address map is a word, a table or a function', () => {
   const here = { host: 'localhost', port: 8500 };
   const addresses = (options) => {
     const { settings, locate } = parse(options);
-    return [settings.addressMap, settings.allowedHosts, settings.addresses, locate?.('10.0.0.1', 85), locate?.('::1', 85)];
+    const located = [['10.0.0.1', 85], ['::1', 85]].map((address) => locate?.(...address));
+    return [settings.addressMap, settings.allowedHosts, settings.addresses, ...located];
   };
   assert.deepEqual(addresses({}), [undefined, undefined, undefined, undefined, undefined]);
   assert.deepEqual(addresses({ addressMap: 'azure' }).slice(0, 3), ['azure', undefined, undefined]);
   assert.deepEqual(addresses({ addressMap: 'advertised', allowedHosts: ['*.example.com'] }).slice(0, 3),
     ['advertised', ['*.example.com'], undefined]);
+  const table = [{ fromHost: '10.0.0.1', fromPort: 85, ...here }, { fromHost: '::1', fromPort: 86, ...here }];
   assert.deepEqual(addresses({ addressMap: { '10.0.0.1:85': here, '[::1]:86': here } }).slice(0, 3),
-    ['table', undefined, [{ fromHost: '10.0.0.1', fromPort: 85, ...here }, { fromHost: '::1', fromPort: 86, ...here }]]);
+    ['table', undefined, table]);
   const map = (address) => address === '10.0.0.1:85' ? here : undefined;
   const driven = ['driver', undefined, undefined, here, undefined];
   assert.deepEqual(addresses({ addressMap: map }), driven);

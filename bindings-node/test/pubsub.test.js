@@ -170,7 +170,7 @@ test('arguments of subscriptions are checked', async (t) => {
   await assert.rejects(client.subscribe('a'), InvalidArgumentError);
   await assert.rejects(client.subscribe('a', 'listener'), /listener is a function/);
   await assert.rejects(client.subscribe([], () => {}), /one channel at least/);
-  await assert.rejects(client.subscribe([Buffer.from('a')], () => {}), /name is a string, not object/);
+  await assert.rejects(client.subscribe([Buffer.from('a')], () => {}), /name is a string, not of type object/);
   assert.equal(client.isPubSubActive, false);
   await client.unsubscribe();
   await client.pUnsubscribe('none');
