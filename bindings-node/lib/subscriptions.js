@@ -118,9 +118,14 @@ class Subscriptions {
       this.#unsubscribed(what - UNSUBSCRIBED, messages.text(index, PART.CHANNEL));
     } else if (what === MESSAGE.REFUSED) {
       const name = messages.text(index, PART.CHANNEL);
-      const kind = KINDS.find((kind) => this.#channels[kind - 1].has(name));
-      this.#refuse(kind, name, refused(messages.bytes(index, PART.PAYLOAD)));
+      this.#refuse(this.#kindOf(name), name, refused(messages.bytes(index, PART.PAYLOAD)));
     }
+  }
+
+  /** Of what kind a subscription was that is refused: one that was asked for just now, or one that stood. */
+  #kindOf(name) {
+    return KINDS.find((kind) => this.#expected[kind - 1].get(name)?.[0].isSubscribed)
+      ?? KINDS.find((kind) => this.#channels[kind - 1].has(name));
   }
 
   /** What was asked for before it is over with it. */

@@ -90,11 +90,12 @@ test('a transaction runs where no watched key was written to, and is a WatchErro
 
 test('a connection that is lost after WATCH is a WatchError', async (t) => {
   const { client, host, port } = await startClient(t);
-  client.on('error', () => {});
   const other = await connect(t, { socket: { host, port } });
   await client.watch('n');
   const watching = (await other.clientList()).find(({ cmd }) => cmd === 'watch');
+  const lost = next(client, 'error');
   await other.clientKill({ filter: 'ID', id: watching.id });
+  await lost;
   await assert.rejects(client.multi().incr('n').exec(), WatchError);
   assert.equal(await other.get('n'), null);
   assert.deepEqual(await client.multi().incr('n').exec(), [1]);
@@ -137,6 +138,7 @@ test('inside of execute commands run in order, and none after it', async (t) => 
 test('monitor tells every command, in the words of node-redis, until it is ended', async (t) => {
   const { client, host, port } = await startClient(t);
   const theirs = reference.createClient({ socket: { host, port } });
+  theirs.on('error', () => {});
   t.after(() => theirs.destroy());
   await theirs.connect();
   const expected = [];
