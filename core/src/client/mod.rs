@@ -244,7 +244,8 @@ impl Client {
         if connection.has_frames() {
             (batch.bytes, batch.nodes) = connection.take_tape((batch.bytes, batch.nodes));
         }
-        if !events.is_empty() {
+        let had_events = !events.is_empty();
+        if had_events {
             self.inspect(lane, conn, &mut batch, now);
         }
         if let Some(lane) = lanes::get(&mut self.lanes, lane) {
@@ -255,7 +256,6 @@ impl Client {
         } else {
             self.outputs.push_back(Output::Replies(batch));
         }
-        let had_events = !self.events.is_empty();
         self.act_on_events(lane, conn, now);
         // Nothing but answers: nobody else is touched.
         if had_events { self.settle(now) } else { self.settle_lane(lane, now) }
