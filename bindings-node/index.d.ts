@@ -133,6 +133,42 @@ export interface ClientOptions {
   commandOptions?: CommandOptions;
   /** Lets a token travel without TLS, to a loopback host only. For tests. */
   allowPlaintextToken?: boolean;
+  /**
+   * Where the nodes of a cluster are that advertise other addresses; not needed for Azure. `auto`, where not given:
+   * as is best for the cluster at hand. `azure`: on the configured host, at the advertised port. `advertised`: where
+   * they say; with a credential on `allowedHosts` only. A table: where it says, and nowhere else. With a table or a
+   * function, certificates are verified by the configured name.
+   */
+  addressMap?: 'auto' | 'azure' | 'advertised' | AddressTable | AddressFunction;
+  /** As node-redis has it: what is not in the table, too, is used as it is advertised. */
+  nodeAddressMap?: AddressTable | AddressFunction;
+  /** With `addressMap: 'advertised'`: hosts beside the configured one, as names, addresses or `*.example.com`. */
+  allowedHosts?: readonly string[];
+  /**
+   * How many connections there may be for blocking commands, `execute` and `watch` together; who finds none free
+   * waits. 64 where not given.
+   */
+  ownConnectionsMax?: number;
+}
+
+/** Where a server is. */
+export interface Address {
+  host: string;
+  port: number;
+}
+
+/** By the advertised `host:port`. */
+export type AddressTable = Readonly<Record<string, Address>>;
+
+/** Where an advertised `host:port` is; undefined where it is to be used as it is. */
+export type AddressFunction = (address: string) => Address | undefined;
+
+/** Options of a cluster's client: those of any client, beside node-redis's two. */
+export interface ClusterOptions extends ClientOptions {
+  /** One node, or the name that leads to all of them: the others are found through it. */
+  rootNodes: readonly [ClientOptions];
+  /** What holds for every node: the same as options beside `rootNodes`, which go before. */
+  defaults?: ClientOptions;
 }
 
 /** How a client stands with its login. Holds no secret. */
@@ -150,6 +186,17 @@ export interface AuthStatus {
   reauthCount: number;
   /** What last went wrong, if it still does. */
   lastError?: string;
+  /** Every connection that there is. */
+  connections: ConnectionStatus[];
+}
+
+/** How one connection stands. */
+export interface ConnectionStatus extends Address {
+  /** What it is for. */
+  lane: 'main' | 'blocking' | 'session' | 'subscriber' | 'monitor';
+  isReady: boolean;
+  /** When the token that it uses ends. */
+  expiresAt?: Date;
 }
 
 /** Something that happened to the login. Holds no secret. */
@@ -168,17 +215,26 @@ export interface AuthEvent {
 /** Something worth a log line. */
 export interface Notice {
   name: 'ready' | 'connection-lost' | 'login-refused' | 'reauthenticated' | 'reauth-refused' | 'clock-is-wrong'
-    | 'clock-jumped' | 'identity-changed';
+    | 'clock-jumped' | 'identity-changed' | 'topology-changed' | 'redirect-ignored' | 'gap' | 'maintenance';
   severity: 'debug' | 'info' | 'warning';
   text: string;
 }
 
+/** Called with each message to a channel, and the channel's name. */
+export type PubSubListener<B extends boolean = false> =
+  (message: B extends true ? Buffer : string, channel: B extends true ? Buffer : string) => unknown;
+
+/** Where messages may be missing. */
+export interface Gap {
+  lane: 'subscriber' | 'monitor';
+}
+
 export interface ClientEvents {
-  /** TCP is connected. */
+  /** TCP is connected, for ordinary commands. */
   connect: [];
-  /** Logged in: the first time, and after every reconnection. */
+  /** Logged in: the first time, and after every time when no connection for ordinary commands was left. */
   ready: [];
-  /** A connection is opened in place of one that was lost. */
+  /** A connection for ordinary commands is opened, where none is left. */
   reconnecting: [];
   /** The client is closed. */
   end: [];
@@ -189,6 +245,8 @@ export interface ClientEvents {
   error: [error: RespassError];
   auth: [event: AuthEvent];
   notice: [notice: Notice];
+  /** Messages may be missing between those before and those after: there was no connection for a while. */
+  gap: [gap: Gap];
 }
 
 /** Commands that are sent together. */
@@ -204,7 +262,11 @@ export interface Multi extends MultiCommands {
 }
 
 /**
- * A Redis client over one connection, which it keeps logged in.
+ * A Redis client, of one server or of a cluster; it keeps all of its connections logged in.
+ *
+ * Ordinary commands share one connection to each node. Blocking commands, `execute` and `watch` take one of a pool,
+ * subscriptions and monitors have connections of their own: none of them holds up another. Commands are run in the
+ * order in which they were sent where each was awaited, or where they go over one connection.
  *
  * Commands of one turn of the event loop leave together. A string or Buffer of a reply never keeps a larger reply
  * alive: a short string keeps 4 KiB at most beside itself, a Buffer at most as much again as it is long, or Node's
@@ -230,22 +292,74 @@ export declare class Client<S = string> extends EventEmitter {
   authStatus(): AuthStatus;
   /** Any command, as its name and arguments. */
   sendCommand<T = unknown>(args: readonly CommandArgument[], options?: CommandOptions): Promise<T>;
-  /** Commands to be sent together. */
+  /** Commands to be sent together. After `watch`, `exec` runs them if no watched key was written to. */
   multi(): Multi;
-  /** Another client with the same options, and a connection of its own. */
+
+  /**
+   * Has a listener called with each message to these channels. Resolves when the server has confirmed it; rejects
+   * where it refuses. Subscriptions outlive lost connections; a `gap` event tells where messages may be missing. They
+   * end with `unsubscribe`, or with the client. What a listener throws is an uncaught exception.
+   */
+  subscribe<B extends boolean = false>(channels: string | readonly string[], listener: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  /** The same for every channel whose name matches a pattern. */
+  pSubscribe<B extends boolean = false>(patterns: string | readonly string[], listener: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  /** The same for sharded channels. */
+  sSubscribe<B extends boolean = false>(channels: string | readonly string[], listener: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  /** Takes a listener away, or all of them; from all channels where none is named. */
+  unsubscribe<B extends boolean = false>(channels?: string | readonly string[], listener?: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  pUnsubscribe<B extends boolean = false>(patterns?: string | readonly string[], listener?: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  sUnsubscribe<B extends boolean = false>(channels?: string | readonly string[], listener?: PubSubListener<B>,
+    bufferMode?: B): Promise<void>;
+  /** Whether anything is subscribed to. */
+  readonly isPubSubActive: boolean;
+
+  /**
+   * Watches keys for this client's next `multi().exec()`, which rejects with a `WatchError` where one of them was
+   * written to meanwhile. Await it before what is read then. Callers who do that at the same time get into each
+   * other's way: `execute` gives each a client of its own.
+   */
+  watch(keys: CommandArgument | readonly CommandArgument[]): Promise<'OK'>;
+  /** Watches nothing any more. */
+  unwatch(): Promise<'OK'>;
+  readonly isWatching: boolean;
+  /**
+   * Runs a function with a client whose commands go over a connection that nobody else uses meanwhile: for `watch`,
+   * and for WAIT. Of a cluster it is the one to the node of the first command's keys.
+   */
+  execute<T>(run: (client: this) => T | Promise<T>): Promise<T>;
+  /** Has a function called with every command that the server runs. Resolves to a function that ends it. */
+  monitor(callback: (line: string) => unknown): Promise<() => void>;
+
+  /** Another client with the same options, and connections of its own. */
   duplicate(overrides?: ClientOptions): Client<S>;
   /** The same client, connection and listeners, with other options for the commands that are sent through it. */
   withCommandOptions(options: CommandOptions): this;
   withTypeMapping<M extends TypeMapping>(typeMapping: M): Client<M extends { 36: BufferConstructor } ? Buffer : S>;
   withAbortSignal(signal: AbortSignal): this;
-  /** The process waits for the connection (as it does by default). */
+  /** The process waits for its connections (as it does by default). */
   ref(): this;
-  /** The process may end while the connection is open. */
+  /** The process may end while they are open. */
   unref(): this;
 
   on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
   once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this;
+
+  SUBSCRIBE: Client<S>['subscribe'];
+  PSUBSCRIBE: Client<S>['pSubscribe'];
+  SSUBSCRIBE: Client<S>['sSubscribe'];
+  UNSUBSCRIBE: Client<S>['unsubscribe'];
+  PUNSUBSCRIBE: Client<S>['pUnsubscribe'];
+  SUNSUBSCRIBE: Client<S>['sUnsubscribe'];
+  WATCH: Client<S>['watch'];
+  UNWATCH: Client<S>['unwatch'];
+  MONITOR: Client<S>['monitor'];
+  MULTI: Client<S>['multi'];
 }
 
 /** Every command, as a method; `S` is what strings of replies become. */
@@ -253,6 +367,18 @@ export interface Client<S = string> extends Commands<S>, Iterators<S> {}
 
 /** A client that connects when told to. Throws a `ConfigurationError` where the options cannot work. */
 export declare function createClient(options?: ClientOptions): Client;
+
+/** The client of a cluster: as any other, but a server that is no cluster is an error. */
+export declare class Cluster<S = string> extends Client<S> {
+  constructor(options: ClusterOptions);
+  sendCommand<T = unknown>(args: readonly CommandArgument[], options?: CommandOptions): Promise<T>;
+  /** As node-redis has it. The first two say nothing that the command does not. */
+  sendCommand<T = unknown>(firstKey: CommandArgument | undefined, isReadonly: boolean | undefined,
+    args: readonly CommandArgument[], options?: CommandOptions): Promise<T>;
+}
+
+/** A client of a cluster, that connects when told to. Throws a `ConfigurationError` where the options cannot work. */
+export declare function createCluster(options: ClusterOptions): Cluster;
 
 /** What became of a command: the server did not run it; it may have; it answered, and refused it. */
 export type Outcome = 'not_sent' | 'indeterminate' | 'refused';
@@ -287,7 +413,7 @@ export declare class AbortError extends RespassError {}
 export declare class AuthenticationError extends RespassError {}
 /** The credential gave no token, or one that cannot be used, or the server refused it. */
 export declare class TokenError extends AuthenticationError {}
-/** A watched key changed: the transaction did not run. */
+/** A watched key changed, or the connection was lost since `watch`: the transaction did not run. */
 export declare class WatchError extends RespassError {}
 /** The server answered with an error. */
 export declare class ErrorReply extends RespassError {}

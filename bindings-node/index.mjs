@@ -1,7 +1,7 @@
 import respass from './lib/index.js';
 
 export const {
-  createClient, Client, RESP_TYPES,
+  createClient, createCluster, Client, Cluster, RESP_TYPES,
   RespassError, ConfigurationError, InvalidArgumentError, ClientClosedError, QueueFullError, UnsupportedCommandError,
   ConnectionError, ProtocolError, TimeoutError, AbortError, AuthenticationError, TokenError, ErrorReply,
   AuthenticationErrorReply, NoPermissionError, LoadingError, ReadOnlyError, OutOfMemoryError, NoScriptError,

@@ -146,4 +146,4 @@ function finish({ transforms, client }, values, resolve, reject) {
   else resolve(values);
 }
 
-module.exports = { AbortableCall, Call, Pipeline, Transaction };
+module.exports = { AbortableCall, Call, Pipeline, Transaction, finish };

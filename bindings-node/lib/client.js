@@ -3,41 +3,42 @@
 
 const { EventEmitter } = require('node:events');
 const { inspect } = require('node:util');
-const { closed, invalid } = require('./errors');
+const { texts } = require('./arguments');
+const { invalid, notOpen } = require('./errors');
 const { attach, attachIterators } = require('./commands');
+const { Endpoint } = require('./endpoint');
 const { Multi } = require('./multi');
 const { parse, parseCommandOptions } = require('./options');
-const { Session } = require('./session');
-
-/** Commands of later versions; the core refuses them, and says why. */
-const SUBSCRIPTIONS = ['subscribe', 'unsubscribe', 'pSubscribe', 'pUnsubscribe', 'sSubscribe', 'sUnsubscribe'];
+const { KIND } = require('./subscriptions');
 
 class Client extends EventEmitter {
   constructor(options) {
     super();
-    const parsed = parse(options);
+    const parsed = this._parse(options);
     // Views inherit from the client, which alone has listeners.
     hide(this, '_root', this);
     hide(this, '_options', parsed.commandOptions);
     // What is in a closure cannot be inspected.
-    hide(this, '_duplicate', (overrides) => new Client({ ...options, ...overrides }));
-    hide(this, '_session', new Session(parsed, this));
+    hide(this, '_duplicate', (overrides) => new this.constructor({ ...options, ...overrides }));
+    hide(this, '_endpoint', new Endpoint(parsed, this));
   }
 
-  get isOpen() { return this._session.isOpen; }
-  get isReady() { return this._session.isReady; }
+  get isOpen() { return this._endpoint.isOpen; }
+  get isReady() { return this._endpoint.isReady; }
+  get isPubSubActive() { return this._endpoint.isPubSubActive; }
+  get isWatching() { return (this._session ?? this._endpoint).isWatching; }
 
   async connect() {
-    await this._session.connect();
+    await this._endpoint.connect();
     return this;
   }
 
   close() {
-    return this._session.close();
+    return this._endpoint.close();
   }
 
   destroy() {
-    this._session.destroy();
+    this._endpoint.destroy();
   }
 
   async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
@@ -45,7 +46,7 @@ class Client extends EventEmitter {
   }
 
   authStatus() {
-    return this._session.authStatus();
+    return this._endpoint.authStatus();
   }
 
   sendCommand(args, options) {
@@ -60,8 +61,35 @@ class Client extends EventEmitter {
     }
   }
 
+  async watch(keys) {
+    const args = ['WATCH', ...texts(keys, 'watch: keys')];
+    return (this._session ?? this._endpoint).watch(args, this, this._options);
+  }
+
+  async unwatch() {
+    if (this._session !== undefined) return this._session.unwatch(this, this._options);
+    this._endpoint.takeWatch()?.close();
+    return 'OK';
+  }
+
+  /** Runs `run(client)` with a client of its own, over a connection that nobody else uses meanwhile. */
+  async execute(run) {
+    const session = this._endpoint.session();
+    const view = Object.create(this);
+    hide(view, '_session', session);
+    try {
+      return await run(view);
+    } finally {
+      session.close();
+    }
+  }
+
+  monitor(callback) {
+    return this._endpoint.monitor(callback, this._options?.typeMapping);
+  }
+
   multi() {
-    return new Multi(this, this._session, this._options);
+    return new Multi(this, this._endpoint, this._options);
   }
 
   duplicate(overrides) {
@@ -85,12 +113,12 @@ class Client extends EventEmitter {
   get typeMapping() { return this._options?.typeMapping; }
 
   ref() {
-    this._session.keepsAlive = true;
+    this._endpoint.keepsAlive = true;
     return this;
   }
 
   unref() {
-    this._session.keepsAlive = false;
+    this._endpoint.keepsAlive = false;
     return this;
   }
 
@@ -100,28 +128,51 @@ class Client extends EventEmitter {
   }
 
   _send(args, transform, options) {
+    const endpoint = this._endpoint;
+    const { driver } = endpoint;
+    if (driver === undefined) return Promise.reject(notOpen());
     const session = this._session;
-    const { driver } = session;
-    if (driver === undefined) return Promise.reject(closed('the client is not open: await client.connect() first'));
-    if (options === undefined && !session.isTraced) return driver.command(args, transform, this, undefined);
+    if (options === undefined && session === undefined && !endpoint.isTraced) {
+      return driver.command(args, transform, this, undefined);
+    }
     const mapping = options?.typeMapping;
     const signal = options?.signal;
-    const send = () => signal === undefined ? driver.command(args, transform, this, mapping)
-      : driver.abortableCommand(args, transform, this, mapping, signal);
-    return session.traced(send, () => ({ command: String(args[0]).slice(0, 64).toUpperCase() }));
+    const send = () => session !== undefined ? session.command(args, transform, this, mapping, signal)
+      : signal === undefined ? driver.command(args, transform, this, mapping)
+        : driver.abortableCommand(args, transform, this, mapping, signal);
+    return endpoint.traced(send, () => ({ command: String(args[0]).slice(0, 64).toUpperCase() }));
+  }
+
+  _parse(options) {
+    return parse(options);
   }
 
   [inspect.custom]() {
-    const { serverAddress, serverPort } = this._session.address;
+    const { serverAddress, serverPort } = this._endpoint.address;
     return `<respass client of ${serverAddress}:${serverPort}${this.isReady ? ', ready' : ''}>`;
   }
 }
 
-for (const name of SUBSCRIPTIONS) {
-  const subscription = function (channels = []) {
-    return this._call([name.toUpperCase(), ...[channels].flat()], undefined);
+/** Of commands that go to one connection alone. */
+Client.prototype._session = undefined;
+
+for (const [prefix, kind] of [['', KIND.CHANNEL], ['p', KIND.PATTERN], ['s', KIND.SHARD]]) {
+  const methods = {
+    async subscribe(channels, listener, bufferMode) {
+      await this._endpoint.subscriptions.subscribe(kind, channels, listener, bufferMode);
+    },
+    async unsubscribe(channels, listener, bufferMode) {
+      if (this.isPubSubActive) await this._endpoint.subscriptions.unsubscribe(kind, channels, listener, bufferMode);
+    },
   };
-  Client.prototype[name] = Client.prototype[name.toUpperCase()] = subscription;
+  for (const [name, method] of Object.entries(methods)) {
+    hide(Client.prototype, prefix === '' ? name : prefix + name[0].toUpperCase() + name.slice(1), method);
+    hide(Client.prototype, (prefix + name).toUpperCase(), method);
+  }
+}
+
+for (const name of ['watch', 'unwatch', 'monitor', 'multi']) {
+  hide(Client.prototype, name.toUpperCase(), Client.prototype[name]);
 }
 
 for (const name of Object.keys(EventEmitter.prototype)) {

@@ -1,10 +1,10 @@
 'use strict';
-// The driver: owns the socket, the timer and the promises, and obeys the core. It decides nothing.
+// The driver: owns the sockets, the timer and the promises, and obeys the core. It decides nothing.
 
-const net = require('node:net');
 const { Aborts } = require('./aborts');
 const { Alarm } = require('./alarm');
 const { AbortableCall, Call, Pipeline, Transaction } = require('./calls');
+const { Connection, NOTHING, room } = require('./connection');
 const { aborted, classes: { AbortError }, failed } = require('./errors');
 const { monotonic, unix } = require('./native');
 const { OUTPUT, Replies } = require('./replies');
@@ -13,22 +13,19 @@ const { Waiters } = require('./waiters');
 
 // Used only while a call lasts, so that all drivers of a thread share them.
 const replies = new Replies();
-const received = Buffer.allocUnsafeSlow(256 * 1024);
-
-const NOTHING = Buffer.alloc(0);
-const WRITE_LEN = 128 * 1024;
-let transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
 
 class Driver {
   #core;
   #supply;
   #host;
-  #socket;
-  /** May be closing. */
-  #lastSocket;
-  #conn = 0;
-  /** The socket has not taken what was written last. */
-  #isBlocked = false;
+  /** By the core's ids, as long as it knows of them. */
+  #connections = new Map();
+  /** Those among them that take nothing now. */
+  #blocked = new Set();
+  /** Those whose sockets are not closed yet. */
+  #open = new Set();
+  /** Who gets the messages of a subscriber. */
+  #receivers = new Map();
   #turn = new Turn();
   #isTurnScheduled = false;
   #waiters = new Waiters();
@@ -43,8 +40,9 @@ class Driver {
   #aborts = new Aborts((waiter) => this.#cancel(waiter));
 
   /**
-   * `supply` is where tokens come from, if anywhere. `host` is told what happens: `connecting(host, port)`,
-   * `connected()`, `notice({ name, severity, text })`, `supply(state, reason)`, `end(driver)`.
+   * `supply` is where tokens come from, if anywhere. `host` knows where an address is, `locate({ host, port })`, and is
+   * told what happens: `connecting(conn, { host, port, lane })`, `connected(conn)`, `disconnected(conn)`,
+   * `notice(conn, { name, severity, text })`, `supply(state, reason)`, `end(driver)`.
    */
   constructor(core, supply, host) {
     this.#core = core;
@@ -97,27 +95,67 @@ class Driver {
 
   /** The same as one unit: all of them run, with nothing in between, or none. */
   transaction(batch) {
-    return this.#abortable(batch.signal, (resolve, reject) => {
-      const transaction = new Transaction(batch, resolve, reject);
-      this.#submitTurn();
-      const turn = this.#turn;
-      turn.addAll(batch.commands, undefined);
-      turn.seal();
-      const { bytes, bytesLen, lengths, lengthsLen } = turn;
-      const id = this.#core.submitTransaction(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
-      turn.clear();
-      transaction.first = id;
-      if (id === 0) reject(failed({ outcome: 1, ...this.#core.detail() }));
-      else this.#waiters.add(id, [transaction]);
-      this.#obey();
-      return transaction;
-    });
+    return this.#alone(batch.signal, batch.commands, (resolve, reject) => new Transaction(batch, resolve, reject),
+      (...blocks) => this.#core.submitTransaction(...blocks));
+  }
+
+  /** A session's id. Throws where there can be none. */
+  openSession() {
+    return this.#opened(this.#core.openSession(monotonic(), unix()));
+  }
+
+  closeSession(session) {
+    this.#core.closeSession(session, monotonic(), unix());
+    this.#obey();
+  }
+
+  /** One command in a session. */
+  commandIn(session, args, transform, client, mapping, signal) {
+    const create = (resolve, reject) => new AbortableCall(resolve, reject, transform, client, mapping);
+    return this.#alone(signal, [args], create, (...blocks) => this.#core.submitIn(session, ...blocks));
+  }
+
+  transactionIn(session, batch) {
+    return this.#alone(batch.signal, batch.commands, (resolve, reject) => new Transaction(batch, resolve, reject),
+      (...blocks) => this.#core.submitTransactionIn(session, ...blocks));
+  }
+
+  /**
+   * The id of a subscriber, whose messages go to `receiver.handleMessages(messages)`; `receiver.handleEnd()` is called
+   * when none follow. Throws where there can be none.
+   */
+  openSubscriber(receiver) {
+    return this.#received(this.#core.openSubscriber(monotonic(), unix()), receiver);
+  }
+
+  /** The same for a monitor. */
+  openMonitor(receiver) {
+    return this.#received(this.#core.openMonitor(monotonic(), unix()), receiver);
+  }
+
+  /** Why channels cannot be subscribed to; undefined where they can. */
+  subscribe(subscriber, kind, channels) {
+    const count = this.#core.subscribe(subscriber, kind, channels, monotonic(), unix());
+    return this.#refusal(count);
+  }
+
+  unsubscribe(subscriber, kind, channels) {
+    const count = this.#core.unsubscribe(subscriber, kind, channels, monotonic(), unix());
+    return this.#refusal(count);
+  }
+
+  closeSubscriber(subscriber) {
+    this.#receivers.delete(subscriber);
+    this.#core.closeSubscriber(subscriber, monotonic(), unix());
+    this.#obey();
   }
 
   /** Takes no more commands, and ends when the last one has. */
   finish() {
     this.#isEnding = true;
     this.#submitTurn();
+    // Subscriptions have no end of their own.
+    for (const subscriber of this.#receivers.keys()) this.#core.closeSubscriber(subscriber, monotonic(), unix());
     this.#core.finish(monotonic(), unix());
     this.#obey();
   }
@@ -138,8 +176,7 @@ class Driver {
   set keepsAlive(yes) {
     this.#keepsAlive = yes;
     this.#alarm.keepsAlive = yes;
-    if (yes) this.#socket?.ref();
-    else this.#socket?.unref();
+    for (const connection of this.#open) connection.keepsAlive = yes;
   }
 
   /** What the source has: a token, or why there is none. */
@@ -151,6 +188,43 @@ class Driver {
   /** How the supply stands: a word of the core's, or `failed` with a reason. */
   handleSupply(state, reason) {
     this.#host.supply(state, reason);
+  }
+
+  /** Commands that cross by themselves: `submit(bytes, bytesLen, lengths, lengthsLen, ...now)` gives their id. */
+  #alone(signal, commands, create, submit) {
+    return this.#abortable(signal, (resolve, reject) => {
+      const waiter = create(resolve, reject);
+      this.#submitTurn();
+      const turn = this.#turn;
+      turn.addAll(commands, undefined);
+      turn.seal();
+      const { bytes, bytesLen, lengths, lengthsLen } = turn;
+      const id = submit(bytes, bytesLen, lengths, lengthsLen, monotonic(), unix());
+      turn.clear();
+      waiter.first = id;
+      if (id === 0) reject(failed({ ...this.#core.detail(), outcome: 1 }));
+      else this.#waiters.add(id, [waiter]);
+      this.#obey();
+      return waiter;
+    });
+  }
+
+  #opened(id) {
+    if (id === 0) throw failed({ ...this.#core.detail(), outcome: 1 });
+    this.#obey();
+    return id;
+  }
+
+  #received(id, receiver) {
+    // What it brings may be here at once.
+    if (id !== 0) this.#receivers.set(id, receiver);
+    return this.#opened(id);
+  }
+
+  #refusal(count) {
+    const refusal = count === 0 ? this.#core.detail() : undefined;
+    this.#obey();
+    return refusal;
   }
 
   #schedule() {
@@ -230,7 +304,7 @@ class Driver {
           if (output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.TRANSMIT:
-          if (this.#transmit() && output & OUTPUT.LAST) return this.#rest();
+          if (this.#transmit(replies.id) && output & OUTPUT.LAST) return this.#rest();
           break;
         case OUTPUT.GROW:
           replies.grow(replies.needed);
@@ -255,7 +329,7 @@ class Driver {
         this.#connect(id, core.detail());
         break;
       case OUTPUT.DISCONNECT:
-        this.#disconnect(core.takeBytes());
+        this.#disconnect(id, core.takeBytes());
         break;
       case OUTPUT.TOKEN_NEEDED: {
         const token = this.#supply.request(id);
@@ -266,96 +340,90 @@ class Driver {
         this.#waiters.take(id)?.fail(id, failed(core.detail()));
         break;
       case OUTPUT.NOTICE:
-        this.#host.notice(core.detail());
+        this.#host.notice(id, core.detail());
         break;
+      case OUTPUT.MESSAGES: {
+        const messages = replies.messages(core);
+        this.#receivers.get(id)?.handleMessages(messages);
+        break;
+      }
     }
   }
 
-  #connect(conn, { text: host, code: port }) {
-    let cause;
-    let wasConnected = false;
-    this.#conn = conn;
-    this.#isBlocked = false;
-    const callback = (len, bytes) => {
-      this.#obey(this.#core.read(conn, bytes, len, replies.window, this.#room, monotonic(), unix()));
-      return true;
-    };
-    const socket = net.connect({
-      host, port, noDelay: true,
-      onread: { buffer: received, callback },
-    });
-    this.#socket = this.#lastSocket = socket;
-    if (!this.#keepsAlive) socket.unref();
-    this.#host.connecting(host, port);
-    socket.on('connect', () => {
-      wasConnected = true;
-      this.#host.connected();
-      this.#core.connected(conn, monotonic(), unix());
-      this.#obey();
-    });
-    socket.on('error', (error) => { cause = error.message || error.code; });
-    socket.on('close', () => {
-      if (this.#socket === socket) this.#socket = undefined;
-      this.#core.disconnected(conn, wasConnected, cause, monotonic(), unix());
-      this.#obey();
-    });
-  }
-
-  #disconnect(lastBytes) {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (socket === undefined) return;
-    if (socket.writable && !socket.connecting && !this.#isBlocked) {
-      if (lastBytes.length > 0) socket.write(lastBytes);
-      if (socket.writableLength === 0) return socket.destroySoon();
+  #connect(id, { text: host, code: port, name: lane }) {
+    let address;
+    try {
+      address = this.#host.locate({ host, port });
+    } catch (error) {
+      return this.#core.disconnected(id, false, error.message, monotonic(), unix());
     }
-    // A peer that takes nothing would keep it open.
-    socket.destroy();
+    const connection = new Connection(id, address, this);
+    this.#connections.set(id, connection);
+    this.#open.add(connection);
+    if (!this.#keepsAlive) connection.keepsAlive = false;
+    this.#host.connecting(id, { ...address, lane });
   }
 
-  /** Where the core puts what is to be written. */
-  get #room() {
-    return this.#isBlocked ? NOTHING : transmitted;
-  }
-
-  /** Writes what the core put into the room; whether that was all. */
-  #transmit() {
-    if (this.#isBlocked) return true;
-    const len = replies.sendable;
-    this.#write(len);
-    return len >= 0;
-  }
-
-  /** Writes `len` bytes of the room, and where that is negative, what the core has beyond them. */
-  #write(len) {
-    const socket = this.#socket;
-    while (len !== 0 && socket !== undefined) {
-      if (socket.destroyed) return this.#stop();
-      socket.write(transmitted.subarray(0, Math.abs(len)));
-      if (socket.writableLength > 0) return this.#block(socket);
-      if (len > 0) return;
-      len = this.#core.transmit(this.#conn, transmitted, monotonic(), unix());
-    }
-  }
-
-  /** What was not taken stays where it is, and nothing is written before it has left. */
-  #block(socket) {
-    transmitted = Buffer.allocUnsafeSlow(WRITE_LEN);
-    this.#isBlocked = true;
-    socket.write(NOTHING, () => this.#unblock(socket));
-  }
-
-  #unblock(socket) {
-    if (this.#socket !== socket) return;
-    if (socket.destroyed) return this.#stop();
-    this.#isBlocked = false;
-    this.#write(this.#core.transmit(this.#conn, transmitted, monotonic(), unix()));
+  handleConnected({ id }) {
+    this.#host.connected(id);
+    this.#core.connected(id, monotonic(), unix());
     this.#obey();
   }
 
-  /** The socket has ended, which is told only later: what was not written yet is for the next one. */
-  #stop() {
-    this.#isBlocked = true;
+  handleReceived({ id }, bytes, len) {
+    this.#obey(this.#core.read(id, bytes, len, replies.window, this.#room, monotonic(), unix()));
+  }
+
+  handleUnblocked(connection) {
+    if (!this.#blocked.delete(connection)) return;
+    this.#write(connection, this.#core.transmit(connection.id, room.bytes, monotonic(), unix()));
+    this.#obey();
+  }
+
+  handleClosed(connection, wasConnected, cause) {
+    this.#open.delete(connection);
+    if (this.#forget(connection.id) !== undefined) {
+      this.#core.disconnected(connection.id, wasConnected, cause, monotonic(), unix());
+      this.#obey();
+    }
+    if (this.#hasFinished) this.#endIfClosed();
+  }
+
+  #disconnect(id, lastBytes) {
+    this.#forget(id)?.end(lastBytes);
+    this.#host.disconnected(id);
+  }
+
+  #forget(id) {
+    const connection = this.#connections.get(id);
+    this.#connections.delete(id);
+    this.#blocked.delete(connection);
+    return connection;
+  }
+
+  /** Where the core puts what is to be written, as long as every socket takes it. */
+  get #room() {
+    return this.#blocked.size === 0 ? room.bytes : NOTHING;
+  }
+
+  /** Writes what the core has for a connection; whether the core was left alone meanwhile. */
+  #transmit(id) {
+    const connection = this.#connections.get(id);
+    const isInRoom = this.#blocked.size === 0;
+    if (connection === undefined || connection.isBlocked) return true;
+    const len = isInRoom ? replies.sendable : this.#core.transmit(id, room.bytes, monotonic(), unix());
+    this.#write(connection, len);
+    return isInRoom && len >= 0;
+  }
+
+  /** Writes `len` bytes of the room, and where that is negative, what the core has beyond them. */
+  #write(connection, len) {
+    while (len !== 0) {
+      connection.write(Math.abs(len));
+      if (connection.isBlocked) return void this.#blocked.add(connection);
+      if (len > 0) return;
+      len = this.#core.transmit(connection.id, room.bytes, monotonic(), unix());
+    }
   }
 
   #finish() {
@@ -363,12 +431,14 @@ class Driver {
     this.#hasFinished = true;
     this.#alarm.clear();
     this.#supply?.unsubscribe(this);
-    const end = () => {
-      this.#host.end(this);
-      this.#end();
-    };
-    if (this.#lastSocket === undefined || this.#lastSocket.closed) end();
-    else this.#lastSocket.once('close', end);
+    for (const receiver of this.#receivers.values()) receiver.handleEnd();
+    this.#endIfClosed();
+  }
+
+  #endIfClosed() {
+    if (this.#open.size > 0) return;
+    this.#host.end(this);
+    this.#end();
   }
 }
 

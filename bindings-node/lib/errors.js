@@ -63,7 +63,7 @@ class ExecAbortError extends ErrorReply {}
 class WrongTypeError extends ErrorReply {}
 /** The command belongs on another node of the cluster, or the cluster cannot serve it now. */
 class ClusterError extends ErrorReply {}
-/** A watched key changed: the transaction did not run. */
+/** A watched key changed, or nobody knows whether it did: the transaction did not run. */
 class WatchError extends RespassError {}
 
 /** Some commands of a transaction or a pipeline failed. */
@@ -89,7 +89,8 @@ class MultiErrorReply extends ErrorReply {
 const BY_CODE = {
   100: ClientClosedError, 101: QueueFullError, 102: InvalidArgumentError, 103: UnsupportedCommandError,
   104: UnsupportedCommandError, 105: ConfigurationError,
-  200: ConnectionError, 201: ConnectionError, 202: ConnectionError, 203: ProtocolError,
+  200: ConnectionError, 201: ConnectionError, 202: ConnectionError, 203: ProtocolError, 204: WatchError,
+  205: ConnectionError,
   300: TimeoutError, 301: AbortError,
   400: AuthenticationError, 401: TokenError, 402: TokenError, 403: TokenError, 404: TokenError, 405: TokenError,
   406: TokenError, 407: TokenError,
@@ -109,6 +110,9 @@ function replied(bytes) {
   return new (BY_CODE[code] ?? ErrorReply)(bytes.toString(), { code, outcome: 'refused' });
 }
 
+/** The error for a subscription that the server refused. */
+const refused = replied;
+
 /** The error for a reply that came, but of which no value can be made. */
 function unreadable(cause) {
   const text = `the reply cannot become a JavaScript value (${cause.message}); where it is a string too long for one, `
@@ -121,10 +125,14 @@ const unsent = (Class, code) => (message, more) => new Class(message, { code, ou
 module.exports = {
   failed,
   replied,
+  refused,
   unreadable,
   misconfigured: (message) => new ConfigurationError(message, { code: 105 }),
   invalid: unsent(InvalidArgumentError, 102),
   closed: unsent(ClientClosedError, 100),
+  notOpen: () => new ClientClosedError('the client is not open: await client.connect() first', {
+    code: 100, outcome: 'not_sent',
+  }),
   aborted: unsent(AbortError, 301),
   classes: {
     RespassError, ConfigurationError, InvalidArgumentError, ClientClosedError, QueueFullError,

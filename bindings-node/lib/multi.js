@@ -2,18 +2,18 @@
 // Commands that are sent together: as a transaction (`exec`), or one after the other (`execAsPipeline`).
 
 const { attach } = require('./commands');
-const { closed, invalid } = require('./errors');
+const { invalid, notOpen } = require('./errors');
 
 class Multi {
   #client;
-  #session;
+  #endpoint;
   #options;
   #commands = [];
   #transforms = [];
 
-  constructor(client, session, options) {
+  constructor(client, endpoint, options) {
     this.#client = client;
-    this.#session = session;
+    this.#endpoint = endpoint;
     this.#options = options;
   }
 
@@ -44,14 +44,21 @@ class Multi {
   }
 
   #run(mode) {
+    const endpoint = this.#endpoint;
+    const client = this.#client;
     const commands = this.#commands;
     const { typeMapping: mapping, signal } = this.#options ?? {};
-    const batch = { commands, transforms: this.#transforms, mapping, signal, client: this.#client };
-    if (commands.length === 0) return Promise.resolve([]);
-    const { driver } = this.#session;
-    if (driver === undefined) return Promise.reject(closed('the client is not open: await client.connect() first'));
-    const run = () => mode === 'MULTI' ? driver.transaction(batch) : driver.pipeline(batch);
-    return this.#session.traced(run, () => ({ command: mode, batchSize: commands.length }));
+    const batch = { commands, transforms: this.#transforms, mapping, signal, client };
+    const watch = mode === 'MULTI' && client._session === undefined ? endpoint.takeWatch() : undefined;
+    if (commands.length === 0) {
+      watch?.close();
+      return Promise.resolve([]);
+    }
+    if (endpoint.driver === undefined) return Promise.reject(notOpen());
+    const on = watch ?? client._session ?? endpoint.driver;
+    const run = () => mode === 'MULTI' ? on.transaction(batch) : on.pipeline(batch);
+    const result = endpoint.traced(run, () => ({ command: mode, batchSize: commands.length }));
+    return watch === undefined ? result : result.finally(() => watch.close());
   }
 }
 

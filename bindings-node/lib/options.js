@@ -2,12 +2,13 @@
 // The options of a client: names as in node-redis, checked, and brought into the core's form.
 
 const { readFileSync } = require('node:fs');
+const { parseAddresses } = require('./addresses');
 const { misconfigured } = require('./errors');
 const { TARGETS } = require('./resp_types');
 
 const OPTIONS = new Set([
   'url', 'socket', 'username', 'password', 'credential', 'commandTimeout', 'tokenTimeout', 'name', 'database', 'RESP',
-  'commandOptions', 'allowPlaintextToken',
+  'commandOptions', 'allowPlaintextToken', 'addressMap', 'nodeAddressMap', 'allowedHosts', 'ownConnectionsMax',
 ]);
 const SOCKET_OPTIONS = new Set(['host', 'port', 'tls', 'ca', 'cert', 'key', 'servername', 'connectTimeout']);
 const COMMAND_OPTIONS = new Set(['typeMapping', 'signal', 'abortSignal']);
@@ -25,7 +26,15 @@ const ELSEWHERE = {
   noDelay: 'it is always on; remove it',
   path: 'Unix sockets are not offered; give host and port',
   keyPrefix: 'it is not offered: put the prefix into the keys',
-  readonly: 'it is for clusters, which this version does not offer',
+  readonly: 'commands go to primaries; remove it',
+  useReplicas: 'commands go to primaries; remove it',
+  minimizeConnections: 'connections are opened where they are needed; remove it',
+  maxCommandRedirections: 'a command is redirected five times at most; remove it',
+  topologyRefreshOnReconnectionAttemptStrategy: 'the cluster is looked at whenever a connection is lost; remove it',
+  rootNodes: 'it is for createCluster',
+  defaults: 'it is for createCluster',
+  clientSideCache: 'it is not offered; remove it',
+  maintNotifications: 'they are followed without being told to; remove it',
   db: 'give database',
   host: 'give socket: { host }',
   port: 'give socket: { port }',
@@ -54,6 +63,7 @@ function parse(options = {}) {
   if (credential !== undefined && password !== undefined) {
     throw misconfigured('give a credential or a password, not both');
   }
+  const addresses = parseAddresses(options);
   const allowPlaintextToken = boolean(options.allowPlaintextToken, 'allowPlaintextToken');
   const isTls = boolean(socket.tls, 'socket.tls') ?? fromUrl.tls
     ?? (socket.ca !== undefined || (credential !== undefined && !allowPlaintextToken));
@@ -70,8 +80,28 @@ function parse(options = {}) {
     commandTimeoutMs: whole(options.commandTimeout, 'commandTimeout', 1, 0xffffffff),
     connectTimeoutMs: whole(socket.connectTimeout, 'socket.connectTimeout', 1, 0xffffffff),
     tokenTimeoutMs: whole(options.tokenTimeout, 'tokenTimeout', 1, 0xffffffff),
+    ownConnectionsMax: whole(options.ownConnectionsMax, 'ownConnectionsMax', 1, 0xffff),
+    ...addresses.settings,
   };
-  return { settings, credential, commandOptions: parseCommandOptions(options.commandOptions) };
+  const commandOptions = parseCommandOptions(options.commandOptions);
+  return { settings, credential, locate: addresses.locate, commandOptions };
+}
+
+/** The same of a cluster's: options of any client beside `rootNodes` and `defaults`, which they go before. */
+function parseCluster(options = {}) {
+  object(options, 'the options');
+  const { rootNodes, defaults = {}, ...others } = options;
+  if (!Array.isArray(rootNodes) || rootNodes.length !== 1) {
+    throw misconfigured('rootNodes is an array of one node, through which the others are found. Where several names '
+      + 'lead into the cluster, give the one whose name look-up has several addresses');
+  }
+  const parts = [defaults, rootNodes[0], others];
+  for (const part of parts) object(part, 'a root node, and defaults,');
+  const socket = Object.assign({}, ...parts.map((part) => part.socket));
+  const parsed = parse(Object.assign({}, ...parts, { socket }));
+  if (parsed.settings.database) throw misconfigured('a cluster has one database: remove database');
+  parsed.settings.cluster = true;
+  return parsed;
 }
 
 function parseUrl(text) {
@@ -200,4 +230,4 @@ function whole(value, name, min, max) {
   return value;
 }
 
-module.exports = { parse, parseCommandOptions };
+module.exports = { parse, parseCluster, parseCommandOptions };

@@ -1,14 +1,15 @@
 'use strict';
-// Replies out of the window that the core fills; its layout is described in src/window.rs.
+// Replies and messages out of the window that the core fills; its layout is described in src/window.rs.
 
 const { replied, unreadable } = require('./errors');
+const { Messages, WORDS } = require('./messages');
 const { segmentOf } = require('./native');
 const { RESP_TYPES } = require('./resp_types');
 
 /** What `Core.advance` returns; LAST is added where nothing follows. Mirrors src/core.rs. */
 const OUTPUT = {
   NONE: 0, CONNECT: 1, DISCONNECT: 2, TRANSMIT: 3, TOKEN_NEEDED: 4, REPLIES: 5, FAILED: 6, NOTICE: 7, GROW: 8,
-  LAST: 16,
+  MESSAGES: 9, LAST: 16,
 };
 
 /** Numbers at the front of the window. Mirrors src/window.rs. */
@@ -104,6 +105,15 @@ class Replies {
     this.#block = this.#core = undefined;
     this.#segment = '';
     if (this.window.length > WINDOW_LEN_KEPT) this.grow(WINDOW_LEN);
+  }
+
+  /** Messages, which may be read later. */
+  messages(core) {
+    const numbers = this.#numbers;
+    const at = numbers[REGISTER.BYTES_AT];
+    const block = at === 0 ? core.takeBytes() : Buffer.from(this.window.subarray(at, at + numbers[REGISTER.BYTES_LEN]));
+    const end = HEADER_WORDS + numbers[REGISTER.ANSWERS] * WORDS;
+    return new Messages(numbers.slice(HEADER_WORDS, end), block, numbers[REGISTER.IS_ASCII] === 1);
   }
 
   /** The value whose node is at a word of the window; `mapping` says what kinds become, where not the default. */

@@ -1,217 +1,62 @@
 'use strict';
-// What stands behind a client and its views: the options, the driver from connect() to the end, and what is told.
+// A connection of the core's pool for one caller alone: its commands run in order, and WATCH belongs here.
 
-const { randomBytes } = require('node:crypto');
-const { inspect } = require('node:util');
-const channels = require('./channels');
-const { Driver } = require('./driver');
-const { closed, misconfigured, classes } = require('./errors');
-const { Core, monotonic, unix } = require('./native');
-const { supplyOf } = require('./supply');
-
-const { AbortError, AuthenticationError, ConnectionError, ErrorReply, TokenError } = classes;
-
-/** Kinds of warnings that the process has seen. */
-const warned = new Set();
-
-/** Notices that are errors of a connection, with what they become. */
-const ERRORS = {
-  'connection-lost': (text) => new ConnectionError(text, { code: 201 }),
-  'login-refused': (text) => new AuthenticationError(text, { code: 400 }),
-};
-
-const SEVERITIES = [undefined, 'debug', 'info', 'warning'];
-const WARNING = 3;
+const { finish } = require('./calls');
+const { closed } = require('./errors');
 
 class Session {
-  /** From connect() on, until the end. */
-  driver;
-  #settings;
-  /** For the first connect(). */
-  #core;
-  #supply;
-  #emitter;
-  #keepsAlive = true;
-  #hasConnected = false;
-  #trace;
-  #onFirstReady;
-  /** The server refused the login on this connection: that it is lost then is the same trouble. */
-  #wasRefused = false;
+  isWatching = false;
+  #driver;
+  #id;
+  #isClosed = false;
 
-  /** What a driver tells. Listeners run later, so that what they throw is theirs alone. */
-  #host = {
-    connecting: (host, port) => {
-      channels.log('connecting to %s:%d', host, port);
-      this.#wasRefused = false;
-      this.#trace?.fail('given up');
-      this.#trace = channels.connect.begin({ serverAddress: host, serverPort: port });
-      if (this.#hasConnected) this.#tell('reconnecting');
-      this.#hasConnected = true;
-    },
-    connected: () => this.#tell('connect'),
-    notice: (notice) => this.#notice(notice),
-    supply: (state, reason) => this.#supplied(state, reason),
-    end: (driver) => {
-      channels.log('closed');
-      this.#trace?.fail('closed');
-      this.#trace = undefined;
-      if (this.driver === driver) this.driver = undefined;
-      this.#tell('end');
-    },
-  };
-
-  /** `emitter` is the client, whose listeners are told. */
-  constructor({ settings, credential }, emitter) {
-    this.#settings = settings;
-    this.#supply = credential === undefined ? undefined : supplyOf(credential);
-    this.#emitter = emitter;
-    // Whoever makes a client learns at once whether its options can work.
-    this.#core = this.#newCore();
+  /** Throws where the client takes none. */
+  constructor(driver) {
+    this.#driver = driver;
+    this.#id = driver.openSession();
   }
 
-  get address() {
-    const { host, port, database = 0 } = this.#settings;
-    return { serverAddress: host, serverPort: port, database };
+  command(args, transform, client, mapping, signal) {
+    if (this.#isClosed) return Promise.reject(ended());
+    return this.#driver.commandIn(this.#id, args, transform, client, mapping, signal);
   }
 
-  get isOpen() { return this.driver !== undefined && !this.driver.isEnding; }
-  get isReady() { return this.isOpen && this.driver.authStatus().isReady; }
-
-  /** Resolves when the server has accepted the login; rejects, and closes, where it does not within the timeouts. */
-  connect() {
-    if (this.isOpen) {
-      return Promise.reject(closed('the client is connected or connecting already: call connect() once'));
-    }
-    this.#hasConnected = false;
-    const driver = new Driver(this.#core ?? this.#newCore(), this.#supply, this.#host);
-    this.#core = undefined;
-    this.driver = driver;
-    driver.keepsAlive = this.#keepsAlive;
-    const login = this.#firstLogin(driver);
-    driver.connect();
-    return login;
+  transaction(batch) {
+    if (this.#isClosed) return Promise.reject(ended());
+    // Whatever becomes of it, the server watches nothing any more.
+    this.isWatching = false;
+    return this.#driver.transactionIn(this.#id, batch);
   }
 
-  async close() {
-    if (!this.isOpen) throw closed('the client is not open: nothing to close');
-    const { driver } = this;
-    driver.finish();
-    await driver.ended;
+  /** Several commands, one after the other. */
+  async pipeline(batch) {
+    const { commands, mapping, signal } = batch;
+    const sent = commands.map((args) => this.command(args, undefined, undefined, mapping, signal));
+    const values = (await Promise.allSettled(sent)).map(({ value, reason }) => reason ?? value);
+    return new Promise((resolve, reject) => finish(batch, values, resolve, reject));
   }
 
-  destroy() {
-    if (!this.isOpen) throw closed('the client is not open: nothing to destroy');
-    this.driver.close();
+  async watch(args, client, options) {
+    const reply = await this.command(args, undefined, client, options?.typeMapping, options?.signal);
+    this.isWatching = true;
+    return reply;
   }
 
-  authStatus() {
-    const status = this.driver?.authStatus();
-    const supply = this.#supply?.status();
-    return {
-      isReady: status?.isReady ?? false,
-      oid: status?.oid,
-      expiresAt: dateOf(status?.expiresOnMs),
-      refreshAt: dateOf(supply?.refreshOnMs),
-      state: supply?.state,
-      reauthCount: status?.reauthCount ?? 0,
-      lastError: status?.lastError,
-    };
+  async unwatch(client, options) {
+    this.isWatching = false;
+    return this.command(['UNWATCH'], undefined, client, options?.typeMapping, options?.signal);
   }
 
-  /** Whether the process waits for the connection. */
-  set keepsAlive(yes) {
-    this.#keepsAlive = yes;
-    if (this.driver !== undefined) this.driver.keepsAlive = yes;
-  }
-
-  get isTraced() { return channels.command.hasSubscribers; }
-
-  /** Runs a command or a batch, and has those follow it who listen; `what()` describes it, without its values. */
-  traced(run, what) {
-    if (!this.isTraced) return run();
-    return channels.command.promise(run, () => ({ ...what(), ...this.address }));
-  }
-
-  [inspect.custom]() {
-    const { serverAddress, serverPort } = this.address;
-    return `<session with ${serverAddress}:${serverPort}>`;
-  }
-
-  #newCore() {
-    try {
-      return new Core(this.#settings, randomBytes(32), monotonic(), unix());
-    } catch (error) {
-      throw misconfigured(error.message);
-    }
-  }
-
-  /** A command waits for the login as any other does; whatever the server says to it, it has let the client in. */
-  async #firstLogin(driver) {
-    const giveUp = new AbortController();
-    this.#onFirstReady = () => giveUp.abort();
-    try {
-      await driver.abortableCommand(['PING'], undefined, undefined, undefined, giveUp.signal);
-    } catch (error) {
-      if (error instanceof AbortError || error instanceof ErrorReply) return;
-      driver.close();
-      throw error;
-    }
-  }
-
-  #notice({ name, severity, text }) {
-    channels.log('%s: %s', name, text);
-    this.#tell('notice', { name, severity: SEVERITIES[severity], text });
-    if (name === 'ready') {
-      this.#trace?.end();
-      this.#trace = undefined;
-      this.#onFirstReady?.();
-      this.#tell('ready');
-    } else if (name === 'reauthenticated') {
-      this.#tellAuth('renewed');
-    } else if (this.#supply !== undefined && (name === 'reauth-refused' || name === 'login-refused')) {
-      this.#tellAuth('failed', text);
-    }
-    if (name in ERRORS) {
-      this.#trace?.fail(text);
-      this.#trace = undefined;
-      if (!this.#wasRefused) this.#complain('error', name, ERRORS[name](text));
-      this.#wasRefused = name === 'login-refused';
-    } else if (severity === WARNING) {
-      this.#complain('notice', name, text);
-    }
-  }
-
-  #supplied(state, reason) {
-    channels.log('token supply: %s %s', state, reason ?? '');
-    if (state === 'late' || state === 'expired' || state === 'failed') this.#tellAuth(state, reason);
-  }
-
-  #tellAuth(kind, reason) {
-    const { oid, expiresAt, refreshAt } = this.authStatus();
-    const error = reason === undefined ? undefined : new TokenError(reason, { code: 401 });
-    this.#tell('auth', { kind, oid, expiresAt, refreshAt, error });
-  }
-
-  #tell(event, ...details) {
-    process.nextTick(() => this.#emitter.emit(event, ...details));
-  }
-
-  /** Trouble that somebody should know of: where nobody listens, the process is warned once per kind. */
-  #complain(event, kind, error) {
-    process.nextTick(() => {
-      if (this.#emitter.listenerCount(event) > 0) {
-        if (event === 'error') this.#emitter.emit('error', error);
-      } else if (!warned.has(kind)) {
-        warned.add(kind);
-        const code = `RESPASS_${kind.replaceAll('-', '_').toUpperCase()}`;
-        process.emitWarning(String(error.message ?? error), { type: 'RespassWarning', code });
-      }
-    });
+  /** Its connection is another's from now on. */
+  close() {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#driver.closeSession(this.#id);
   }
 }
 
-function dateOf(ms) {
-  return ms === undefined || ms === null || !(ms < 8.64e15) ? undefined : new Date(ms);
+function ended() {
+  return closed('this client was made by execute(), which has ended: use it inside only');
 }
 
 module.exports = { Session };

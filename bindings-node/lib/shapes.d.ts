@@ -159,6 +159,15 @@ export interface Scored<S = string> {
   value: S;
   score: number;
 }
+/** What came out of a list, and of which one. */
+export interface Awaited<S = string> {
+  key: S;
+  element: S;
+}
+/** What came out of a sorted set, and of which one. */
+export interface AwaitedScored<S = string> extends Scored<S> {
+  key: S;
+}
 export interface Popped<S = string> {
   key: S;
   members: Scored<S>[];

@@ -96,6 +96,15 @@ function popped(reply, client) {
   return reply === null ? null : { key: reply[0], members: scored(reply[1], client) };
 }
 
+/** What a command waited for. */
+function awaited(reply) {
+  return reply === null ? null : { key: reply[0], element: reply[1] };
+}
+
+function awaitedScored(reply, client) {
+  return reply === null ? null : { key: reply[0], value: reply[1], score: double(reply[2], client) };
+}
+
 function rank(reply, client) {
   return reply === null ? null : { rank: reply[0], score: double(reply[1], client) };
 }
@@ -334,8 +343,8 @@ function keysAndFlags(reply) {
 }
 
 module.exports = {
-  claimed, claimedIds, client, clients, commands, counts, denials, distance, double, doubles, entries, fields,
-  functionFigures, hashScan, histograms, keysAndFlags, libraries, map: (reply, client) => map(reply, client), memory,
-  pending, pendingRange, places, points, popped, rank, records, role, scanOf, scored, scoredOne, scoredScan,
-  slots, streamRecord, streams, user,
+  awaited, awaitedScored, claimed, claimedIds, client, clients, commands, counts, denials, distance, double, doubles,
+  entries, fields, functionFigures, hashScan, histograms, keysAndFlags, libraries,
+  map: (reply, client) => map(reply, client), memory, pending, pendingRange, places, points, popped, rank, records,
+  role, scanOf, scored, scoredOne, scoredScan, slots, streamRecord, streams, user,
 };

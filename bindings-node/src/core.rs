@@ -8,7 +8,9 @@ use crate::{milliseconds, now};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
-use respass::{Client, CommandId, ConnId, DisconnectCause, Now, Output, ReplyBatch, SubmitError};
+use respass::{
+    Client, CommandId, ConnId, DisconnectCause, MessageBatch, Now, Output, ReplyBatch, SubmitError,
+};
 
 /// What `Core.poll` found. Mirrored in `lib/replies.js`.
 #[derive(Clone, Copy)]
@@ -21,8 +23,9 @@ enum Kind {
     Replies = 5,
     Failed = 6,
     Notice = 7,
-    /// The window is too small for the replies that wait: poll again with a larger one.
+    /// The window is too small for what waits: poll again with a larger one.
     Grow = 8,
+    Messages = 9,
 }
 
 /// Added to a kind: no output follows.
@@ -34,7 +37,7 @@ const LAST: u32 = 16;
 pub struct Detail {
     /// A host, a cause, a server's text; the name of a notice.
     pub text: String,
-    /// What a notice tells.
+    /// What a notice tells, or a connection is for.
     pub name: String,
     /// A port or an error's number.
     pub code: u32,
@@ -59,22 +62,54 @@ pub struct AuthStatus {
     pub reauth_count: f64,
     /// What last went wrong, if it still does.
     pub last_error: Option<String>,
+    /// Every connection that there is.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// How one connection stands.
+#[napi(object, object_from_js = false)]
+pub struct ConnectionStatus {
+    /// The host that was dialled.
+    pub host: String,
+    /// The port that was dialled.
+    pub port: u16,
+    /// What it is for.
+    pub lane: &'static str,
+    /// Whether it is logged in.
+    pub is_ready: bool,
+    /// When the token that it uses ends by its own claim, in milliseconds since 1970.
+    pub expires_on_ms: Option<f64>,
+}
+
+/// What the window had no room for.
+enum Waiting {
+    Replies(ReplyBatch),
+    Messages(MessageBatch),
 }
 
 /// A Redis client without sockets, clocks and threads.
 #[napi]
 pub struct Core {
-    client: Client,
+    pub(crate) client: Client,
     detail: Detail,
-    /// Replies that the window had no room for.
-    waiting: Option<ReplyBatch>,
+    waiting: Option<Waiting>,
     /// Bytes that are handed over instead of copied.
     bytes: Vec<u8>,
 }
 
 /// The part of a caller's buffer that is in use.
-fn used<T>(block: &[T], len: u32) -> &[T] {
+pub(crate) fn used<T>(block: &[T], len: u32) -> &[T] {
     block.get(..len as usize).unwrap_or(block)
+}
+
+fn status_of(status: respass::ConnectionStatus) -> ConnectionStatus {
+    ConnectionStatus {
+        host: status.host,
+        port: status.port,
+        lane: status.lane.name(),
+        is_ready: status.is_ready,
+        expires_on_ms: status.expires_on.map(milliseconds),
+    }
 }
 
 #[napi]
@@ -154,6 +189,7 @@ impl Core {
             expires_on_ms: status.expires_on.map(milliseconds),
             reauth_count: status.reauth_count as f64,
             last_error: status.last_error,
+            connections: status.connections.into_iter().map(status_of).collect(),
         }
     }
 
@@ -316,7 +352,8 @@ impl Core {
 
     fn next_output(&mut self, window: &mut [u8], out: &mut [u8], now: Now) -> u32 {
         let (kind, id) = match self.waiting.take() {
-            Some(batch) => (self.show(batch, window), 0),
+            Some(Waiting::Replies(batch)) => (self.show(batch, window), 0),
+            Some(Waiting::Messages(batch)) => self.show_messages(batch, window),
             None => self.next(window),
         };
         window::set(window, Register::Id, id as f64);
@@ -333,9 +370,14 @@ impl Core {
         kind as u32 | if is_last { LAST } else { 0 }
     }
 
-    fn accepted(&mut self, id: Result<CommandId, SubmitError>) -> f64 {
-        match id {
-            Ok(id) => id.as_u64() as f64,
+    pub(crate) fn accepted(&mut self, id: Result<CommandId, SubmitError>) -> f64 {
+        self.taken(id.map(CommandId::as_u64))
+    }
+
+    /// A number that the client gave out, or 0 where it refused, and `detail` says why.
+    pub(crate) fn taken(&mut self, number: Result<u64, SubmitError>) -> f64 {
+        match number {
+            Ok(number) => number as f64,
             Err(error) => {
                 let code = (error.code as u16).into();
                 self.detail = Detail { text: error.text, code, ..Detail::default() };
@@ -348,9 +390,11 @@ impl Core {
         match self.client.poll_output() {
             None => (Kind::None, 0),
             Some(Output::Replies(batch)) => (self.show(batch, window), 0),
+            Some(Output::Messages(batch)) => self.show_messages(batch, window),
             Some(Output::Transmit { conn }) => (Kind::Transmit, conn.as_u64()),
             Some(Output::Connect { conn, host, port }) => {
-                self.detail = Detail { text: host, code: port.into(), ..Detail::default() };
+                let name = self.lane_of(conn).to_owned();
+                self.detail = Detail { text: host, name, code: port.into(), ..Detail::default() };
                 (Kind::Connect, conn.as_u64())
             }
             Some(Output::Disconnect { conn, last_bytes }) => {
@@ -368,7 +412,7 @@ impl Core {
                 let (name, text) = (notice.name().to_owned(), notice.to_string());
                 let severity = notice.severity() as u32;
                 self.detail = Detail { name, text, severity, ..Detail::default() };
-                (Kind::Notice, 0)
+                (Kind::Notice, notice.conn().map_or(0, ConnId::as_u64))
             }
             Some(_) => (Kind::Notice, 0),
         }
@@ -376,13 +420,31 @@ impl Core {
 
     fn show(&mut self, mut batch: ReplyBatch, window: &mut [u8]) -> Kind {
         if !window::fill(window, &batch) {
-            self.waiting = Some(batch);
+            self.waiting = Some(Waiting::Replies(batch));
             return Kind::Grow;
         }
-        if window::is_long(&batch) {
+        if window::is_long(&batch.bytes) {
             self.bytes = std::mem::take(&mut batch.bytes);
         }
         self.client.recycle(batch);
         Kind::Replies
+    }
+
+    fn show_messages(&mut self, batch: MessageBatch, window: &mut [u8]) -> (Kind, u64) {
+        if !window::fill_messages(window, &batch) {
+            self.waiting = Some(Waiting::Messages(batch));
+            return (Kind::Grow, 0);
+        }
+        let subscriber = batch.subscriber.as_u64();
+        if window::is_long(&batch.bytes) {
+            self.bytes = batch.bytes;
+        }
+        (Kind::Messages, subscriber)
+    }
+
+    /// What a connection is for; empty where the client does not tell.
+    fn lane_of(&self, conn: ConnId) -> &'static str {
+        let connections = self.client.auth_status().connections;
+        connections.iter().find(|status| status.conn == conn).map_or("", |status| status.lane.name())
     }
 }

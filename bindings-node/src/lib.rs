@@ -2,6 +2,7 @@
 //! (`lib/`); what crosses here are batches.
 
 mod core;
+mod sessions;
 mod settings;
 mod source;
 mod text;

@@ -2,7 +2,7 @@
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use respass::{Config, Credential, Secret, TlsConfig};
+use respass::{AddressMap, ClusterMode, Config, Credential, Secret, TlsConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,29 @@ pub struct Settings {
     pub connect_timeout_ms: Option<u32>,
     /// How long commands wait for a token.
     pub token_timeout_ms: Option<u32>,
+    /// The server must be a cluster.
+    pub cluster: Option<bool>,
+    /// `azure`, `advertised`, `table` or `driver`; else as the core finds best.
+    pub address_map: Option<String>,
+    /// Of `advertised`.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Of `table`.
+    pub addresses: Option<Vec<MappedAddress>>,
+    /// Connections for blocking commands and sessions together.
+    pub own_connections_max: Option<u32>,
+}
+
+/// An advertised address, and where it is.
+#[napi(object, object_to_js = false)]
+pub struct MappedAddress {
+    /// Advertised name or address.
+    pub from_host: String,
+    /// Advertised port.
+    pub from_port: u16,
+    /// Name or address to connect to.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
 }
 
 /// Whom to trust, and what to show.
@@ -51,8 +74,13 @@ pub struct TlsSettings {
 }
 
 impl Settings {
-    pub(crate) fn into_config(self) -> Config {
+    pub(crate) fn into_config(mut self) -> Config {
+        let address_map = self.address_map();
         let mut config = Config::new(self.host, self.port);
+        config.address_map = address_map;
+        config.cluster = if self.cluster == Some(true) { ClusterMode::Require } else { ClusterMode::Detect };
+        let own_max = config.limits.own_connections_max;
+        config.limits.own_connections_max = self.own_connections_max.map_or(own_max, |max| max as usize);
         config.tls = self.tls.map(TlsSettings::into_config);
         config.credential = match (self.token, self.username, self.password) {
             (Some(true), username, _) => Credential::Token { username },
@@ -71,6 +99,25 @@ impl Settings {
         timeouts.connect = self.connect_timeout_ms.map_or(timeouts.connect, duration);
         timeouts.token = self.token_timeout_ms.map_or(timeouts.token, duration);
         config
+    }
+
+    fn address_map(&mut self) -> AddressMap {
+        match self.address_map.as_deref() {
+            Some("azure") => AddressMap::Azure,
+            Some("advertised") => {
+                AddressMap::Advertised { allowed_hosts: self.allowed_hosts.take().unwrap_or_default() }
+            }
+            Some("table") => {
+                let addresses = self.addresses.take().unwrap_or_default().into_iter();
+                AddressMap::Table(
+                    addresses
+                        .map(|address| ((address.from_host, address.from_port), (address.host, address.port)))
+                        .collect(),
+                )
+            }
+            Some("driver") => AddressMap::Driver,
+            _ => AddressMap::Auto,
+        }
     }
 }
 

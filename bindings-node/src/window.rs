@@ -1,4 +1,4 @@
-//! Replies as JavaScript reads them: one block of memory that it owns and this side fills.
+//! Replies and messages as JavaScript reads them: one block of memory that it owns and this side fills.
 //!
 //! ```text
 //! 10 numbers (f64)     what `Register` names
@@ -6,9 +6,12 @@
 //! nodes, 16 bytes      the tape as it is
 //! bytes                what the nodes point into, unless it is too long: then `takeBytes` hands it over
 //! ```
+//!
+//! Messages have, in place of answers and nodes, 8 numbers (f64) each: what it is, how many subscriptions there are,
+//! and offset and length of pattern, channel and payload.
 
-use respass::ReplyBatch;
 use respass::resp::Node;
+use respass::{MessageBatch, MessageEntry, ReplyBatch};
 
 /// Numbers at the front of the window. Mirrored in `lib/replies.js`.
 #[derive(Clone, Copy)]
@@ -16,7 +19,7 @@ use respass::resp::Node;
 pub(crate) enum Register {
     /// A connection, a command or a generation.
     Id = 0,
-    /// Number of answers.
+    /// Number of answers or messages.
     Answers = 1,
     /// Where the tape begins, in bytes.
     NodesAt = 2,
@@ -38,6 +41,7 @@ pub(crate) enum Register {
 
 const HEADER_LEN: usize = 80;
 const ENTRY_LEN: usize = 16;
+const MESSAGE_LEN: usize = 64;
 
 /// A longer block is handed over instead of copied.
 const COPY_LEN_MAX: usize = 256 << 10;
@@ -49,25 +53,20 @@ pub(crate) fn set(window: &mut [u8], register: Register, value: f64) {
     }
 }
 
-/// Whether `takeBytes` hands over this batch's block.
-pub(crate) fn is_long(batch: &ReplyBatch) -> bool {
-    batch.bytes.len() > COPY_LEN_MAX
+/// Whether `takeBytes` hands over this block.
+pub(crate) fn is_long(bytes: &[u8]) -> bool {
+    bytes.len() > COPY_LEN_MAX
 }
 
 /// Lays the batch out in the window; whether there was room.
 pub(crate) fn fill(window: &mut [u8], batch: &ReplyBatch) -> bool {
     let nodes_at = HEADER_LEN + batch.answers.len() * ENTRY_LEN;
     let bytes_at = nodes_at + batch.nodes.len() * ENTRY_LEN;
-    let needed = if is_long(batch) { bytes_at } else { bytes_at + batch.bytes.len() };
-    set(window, Register::Needed, needed as f64);
-    if window.len() < needed {
+    if !fill_block(window, &batch.bytes, bytes_at) {
         return false;
     }
     set(window, Register::Answers, batch.answers.len() as f64);
     set(window, Register::NodesAt, nodes_at as f64);
-    set(window, Register::BytesAt, if is_long(batch) { 0.0 } else { bytes_at as f64 });
-    set(window, Register::BytesLen, batch.bytes.len() as f64);
-    set(window, Register::IsAscii, f64::from(u8::from(batch.bytes.is_ascii())));
     let (answers, nodes) = window.split_at_mut(nodes_at);
     let answers = answers.get_mut(HEADER_LEN..).unwrap_or_default();
     for (place, answer) in answers.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(&batch.answers) {
@@ -75,14 +74,56 @@ pub(crate) fn fill(window: &mut [u8], batch: &ReplyBatch) -> bool {
         let entry = [answer.command.as_u64() as f64, answer.node as f64];
         *place = pair(entry.map(f64::to_ne_bytes));
     }
-    let (nodes, bytes) = nodes.split_at_mut(bytes_at - nodes_at);
     for (place, node) in nodes.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(&batch.nodes) {
         *place = entry_of(node);
     }
-    if let Some(place) = bytes.get_mut(..batch.bytes.len()).filter(|_| !is_long(batch)) {
-        place.copy_from_slice(&batch.bytes);
+    true
+}
+
+/// The same for messages.
+pub(crate) fn fill_messages(window: &mut [u8], batch: &MessageBatch) -> bool {
+    let bytes_at = HEADER_LEN + batch.entries.len() * MESSAGE_LEN;
+    if !fill_block(window, &batch.bytes, bytes_at) {
+        return false;
+    }
+    set(window, Register::Answers, batch.entries.len() as f64);
+    let entries = window.get_mut(HEADER_LEN..bytes_at).unwrap_or_default();
+    for (place, entry) in entries.as_chunks_mut::<MESSAGE_LEN>().0.iter_mut().zip(&batch.entries) {
+        for (place, number) in place.as_chunks_mut::<8>().0.iter_mut().zip(numbers_of(entry)) {
+            *place = number.to_ne_bytes();
+        }
     }
     true
+}
+
+/// Puts a block at its place, or leaves it to `takeBytes` where it is long; whether there was room.
+fn fill_block(window: &mut [u8], bytes: &[u8], at: usize) -> bool {
+    let needed = if is_long(bytes) { at } else { at + bytes.len() };
+    set(window, Register::Needed, needed as f64);
+    if window.len() < needed {
+        return false;
+    }
+    set(window, Register::BytesAt, if is_long(bytes) { 0.0 } else { at as f64 });
+    set(window, Register::BytesLen, bytes.len() as f64);
+    set(window, Register::IsAscii, f64::from(u8::from(bytes.is_ascii())));
+    if let Some(place) = window.get_mut(at..needed).filter(|_| !is_long(bytes)) {
+        place.copy_from_slice(bytes);
+    }
+    true
+}
+
+fn numbers_of(entry: &MessageEntry) -> [f64; MESSAGE_LEN / 8] {
+    // Lengths and offsets of what is in memory stay below 2^53.
+    [
+        f64::from(entry.kind as u8),
+        f64::from(entry.count),
+        entry.pattern_offset as f64,
+        entry.pattern_len as f64,
+        entry.channel_offset as f64,
+        entry.channel_len as f64,
+        entry.payload_offset as f64,
+        entry.payload_len as f64,
+    ]
 }
 
 /// A node as two words of 64 bits; JavaScript reads them as four of 32.

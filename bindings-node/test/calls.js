@@ -117,6 +117,10 @@ const CALLS = {
   hSetNX: [['hash', 'f', 'w'], ['hash', 'g', 'w']], hStrLen: [['hash', 'f']], hVals: [['hash1']],
 
   // lists
+  blPop: [[['none', 'list'], 0.01], ['list', 0], ['none', 0.01]], brPop: [[['none', 'list'], 1], ['none', 0.01]],
+  blMove: [['list', 'list2', 'LEFT', 'RIGHT', 1], ['none', 'list2', 'RIGHT', 'LEFT', 0.01]],
+  blmPop: [[0.01, ['none', 'list'], 'LEFT'], [0, 'list', 'RIGHT', { COUNT: 2 }], [0.01, 'none', 'LEFT']],
+  brPopLPush: [['list', 'list2', 0], ['none', 'list2', 0.01]],
   lIndex: [['list', 1], ['list', 9]], lInsert: [['list', 'BEFORE', 'b', 'x'], ['list', 'AFTER', 'none', 'x']],
   lLen: [['list']], lMove: [['list', 'list2', 'LEFT', 'RIGHT'], ['none', 'list2', 'RIGHT', 'LEFT']],
   lmPop: [[['none', 'list'], 'LEFT'], ['list', 'RIGHT', { COUNT: 2 }], ['none', 'LEFT']],
@@ -163,6 +167,8 @@ const CALLS = {
   zUnionStore: [['d', 'zset'], ['d', [{ key: 'zset', weight: 0.5 }], { AGGREGATE: 'SUM' }]],
   zInterCard: [[['zset', 'zset1']], [['zset', 'zset1'], 1], [['zset', 'zset1'], { LIMIT: 5 }]],
   zLexCount: [['lex', '-', '[b']],
+  bzmPop: [[0.01, ['none', 'zset'], 'MIN'], [0, 'zset', 'MAX', { COUNT: 2 }], [0.01, 'none', 'MIN']],
+  bzPopMax: [[['none', 'zset'], 0], ['none', 0.01]], bzPopMin: [['zset', 1], ['none', 0.01]],
   zmPop: [[['none', 'zset'], 'MIN'], ['zset', 'MAX', { COUNT: 2 }], ['none', 'MIN']],
   zmScore: [['zset', ['a', 'none', 'c']], ['zset', 'b']],
   zPopMax: [['zset'], ['none']], zPopMaxCount: [['zset', 2], ['none', 2]], zPopMin: [['zset']],
@@ -262,10 +268,11 @@ const CALLS = {
   xRevRange: [['stream', '+', '-']],
   xRead: [
     [{ key: 'stream', id: '0' }], [[{ key: 'stream', id: '1-0' }, { key: 'stream2', id: '0' }], { COUNT: 1 }],
-    [{ key: 'stream', id: '$' }],
+    [{ key: 'stream', id: '$' }], [{ key: 'stream', id: '$' }, { BLOCK: 10 }],
+    [{ key: 'stream', id: '1-0' }, { COUNT: 1, BLOCK: 0 }],
   ],
   xReadGroup: [
-    ['group', 'bob', { key: 'stream', id: '>' }],
+    ['group', 'bob', { key: 'stream', id: '>' }], ['group', 'bob', { key: 'stream', id: '>' }, { BLOCK: 0 }],
     ['group', 'alice', [{ key: 'stream', id: '0' }], { COUNT: 1, NOACK: true }],
   ],
   xTrim: [['stream', 'MAXLEN', 1], ['stream', 'MINID', '2-0', { strategyModifier: '~', LIMIT: 10 }]],

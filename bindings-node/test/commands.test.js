@@ -14,9 +14,7 @@ const { CALLS, SEED } = require('./calls.js');
 
 /** What node-redis has and we do not, by why. */
 const MISSING = {
-  'needs a connection of its own': [
-    'BLMOVE', 'BLMPOP', 'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BZMPOP', 'BZPOPMAX', 'BZPOPMIN', 'WAIT',
-  ],
+  'concerns the connection that wrote': ['WAIT'],
   'the client does it': ['ASKING', 'AUTH', 'CLIENT_CACHING', 'CLIENT_TRACKING', 'HELLO', 'READONLY', 'SCRIPT_DEBUG'],
   'of administrators and between servers': ['COMMAND_DOCS', 'MIGRATE', 'REPLICAOF', 'RESTORE-ASKING'],
   'not in the facts: later than Redis 7.4, but for hash fields': [

@@ -58,7 +58,8 @@ test('a managed identity of @azure/identity: tokens are renewed under load, and 
   assert(kinds.has('renewed') && !kinds.has('failed') && !kinds.has('expired'), [...kinds].join());
   const tokens = await emulator.ask('/tokens');
   assert(tokens.length > 2);
-  const shown = inspect([client, client._session, client.authStatus()], { depth: 20, showHidden: true, getters: true });
+  const all = { depth: 20, showHidden: true, getters: true };
+  const shown = inspect([client, client._endpoint, client.authStatus()], all);
   for (const token of tokens) for (const part of token.split('.')) assert(!shown.includes(part));
 });
 
@@ -224,3 +225,29 @@ test('faults of the service: commands that come afterwards are served', async (t
   }
   await client.close();
 });
+
+for (const RESP of [3, 2]) {
+  test(`subscribers and blocking commands outlive their tokens, and no message is lost, under RESP${RESP}`, async (t) => {
+    const { emulator, socket, askToken } = await startCloud(t);
+    if (RESP === 2) await emulator.ask('/fault', { kind: 'resp3-off' });
+    const client = await connect(t, { socket, credential: () => askToken() });
+    const trouble = [];
+    for (const name of ['error', 'gap']) client.on(name, (event) => trouble.push([name, event]));
+    const got = [];
+    await client.subscribe('numbers', (message) => got.push(Number(message)));
+    const shards = [];
+    await client.sSubscribe('shard', (message) => shards.push(message));
+    const popped = client.blPop('list', 0);
+    let count = 0;
+    for (const end = Date.now() + TOKEN_TTL_S * 3000; Date.now() < end; await sleep(5)) {
+      assert(await client.publish('numbers', String(count++)) >= 1, 'somebody is subscribed at any time');
+    }
+    await client.sPublish('shard', 'last');
+    await until(() => got.at(-1) === count - 1 && shards.length > 0, 'the last message');
+    assert.deepEqual([...new Set(got)], Array.from({ length: count }, (_, i) => i));
+    await client.rPush('list', 'a');
+    assert.deepEqual(await popped, { key: 'list', element: 'a' });
+    assert.deepEqual(trouble, []);
+    for (const { expiresAt } of client.authStatus().connections) assert(expiresAt > Date.now());
+  });
+}

@@ -2,7 +2,8 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
-const { ConfigurationError, RESP_TYPES, createClient } = require('..');
+const { Cluster, ConfigurationError, RESP_TYPES, createClient, createCluster } = require('..');
+const { parse, parseCluster } = require('../lib/options.js');
 const { connect, startClient, startServer } = require('./rig');
 
 test('options that cannot work are named, with what to do', () => {
@@ -38,6 +39,16 @@ test('options that cannot work are named, with what to do', () => {
     [{ commandOptions: { typeMapping: { [RESP_TYPES.MAP]: Buffer } } }, /becomes one of Object, Map, Array/],
     [{ commandOptions: { signal: true } }, /signal is an AbortSignal/],
     [{ commandOptions: { asap: true } }, /command option asap is not an option/],
+    [{ rootNodes: [] }, /^rootNodes is not an option: it is for createCluster/],
+    [{ useReplicas: true }, /commands go to primaries/],
+    [{ addressMap: 'internal' }, /^addressMap is one of auto, azure, advertised; or/],
+    [{ addressMap: { localhost: { host: 'h', port: 1 } } }, /'localhost' is no 'host:port'/],
+    [{ addressMap: { 'h:1': 'localhost:1' } }, /gives \{ host, port \}/],
+    [{ nodeAddressMap: 5 }, /^addressMap is one of/],
+    [{ addressMap: 'azure', nodeAddressMap: {} }, /the same: give one of them/],
+    [{ allowedHosts: ['h'] }, /goes with addressMap: 'advertised'/],
+    [{ addressMap: 'advertised', allowedHosts: 'h' }, /an array of names/],
+    [{ ownConnectionsMax: 0 }, /^ownConnectionsMax must be a whole number from 1/],
     [null, /must be an object/],
   ]) {
     assert.throws(() => createClient(options), (error) => {
@@ -47,6 +58,57 @@ test('options that cannot work are named, with what to do', () => {
       return true;
     }, inspect(options));
   }
+});
+
+test('a cluster has one root node, and defaults that give way to options', () => {
+  const rootNodes = [{ url: 'redis://first:7000', socket: { connectTimeout: 5 } }];
+  for (const [options, text] of [
+    [undefined, /^rootNodes is an array of one node/],
+    [{}, /^rootNodes is an array of one node/],
+    [{ rootNodes: [...rootNodes, ...rootNodes] }, /has several addresses/],
+    [{ rootNodes: ['redis://first:7000'] }, /must be an object/],
+    [{ rootNodes, database: 1 }, /one database/],
+    [{ rootNodes, defaults: { pasword: '' } }, /^pasword is not an option/],
+    [{ rootNodes, maxCommandRedirections: 16 }, /five times at most; remove it/],
+  ]) {
+    assert.throws(() => createCluster(options), (error) => {
+      assert(error instanceof ConfigurationError, inspect(error));
+      assert.match(error.message, text);
+      return true;
+    }, inspect(options));
+  }
+  const socket = { connectTimeout: 9, servername: 's', tls: true };
+  const defaults = { username: 'u', password: 'p', name: 'n', socket };
+  const { settings } = parseCluster({ rootNodes, defaults, name: 'm', commandTimeout: 7 });
+  const { host, port, username, password, clientName } = settings;
+  assert.deepEqual([host, port, username, password, clientName], ['first', 7000, 'u', 'p', 'm']);
+  const { connectTimeoutMs, commandTimeoutMs, tls, cluster } = settings;
+  assert.deepEqual([connectTimeoutMs, commandTimeoutMs, tls.servername, cluster], [5, 7, 's', true]);
+  const client = createCluster({ rootNodes, defaults });
+  assert(client instanceof Cluster && client.duplicate() instanceof Cluster);
+});
+
+test('an address map is a word, a table or a function', () => {
+  const here = { host: 'localhost', port: 8500 };
+  const addresses = (options) => {
+    const { settings, locate } = parse(options);
+    const located = [['10.0.0.1', 85], ['::1', 85]].map((address) => locate?.(...address));
+    return [settings.addressMap, settings.allowedHosts, settings.addresses, ...located];
+  };
+  assert.deepEqual(addresses({}), [undefined, undefined, undefined, undefined, undefined]);
+  assert.deepEqual(addresses({ addressMap: 'azure' }).slice(0, 3), ['azure', undefined, undefined]);
+  assert.deepEqual(addresses({ addressMap: 'advertised', allowedHosts: ['*.example.com'] }).slice(0, 3),
+    ['advertised', ['*.example.com'], undefined]);
+  const table = [{ fromHost: '10.0.0.1', fromPort: 85, ...here }, { fromHost: '::1', fromPort: 86, ...here }];
+  assert.deepEqual(addresses({ addressMap: { '10.0.0.1:85': here, '[::1]:86': here } }).slice(0, 3),
+    ['table', undefined, table]);
+  const map = (address) => address === '10.0.0.1:85' ? here : undefined;
+  const driven = ['driver', undefined, undefined, here, undefined];
+  assert.deepEqual(addresses({ addressMap: map }), driven);
+  assert.deepEqual(addresses({ nodeAddressMap: map }), driven);
+  assert.deepEqual(addresses({ nodeAddressMap: { '10.0.0.1:85': here } }), driven);
+  assert.throws(() => addresses({ addressMap: () => ({ host: 'h' }) }), /gives \{ host, port \}/);
+  createClient({ addressMap: { '10.0.0.1:85': here } });
 });
 
 test('authorities that the environment names and that cannot be read are named', (t) => {
@@ -76,8 +138,8 @@ test('no secret is shown by inspection or in an error', async (t) => {
   see(client);
   see(client.withTypeMapping({}));
   see(client.multi());
-  see(client._session);
-  see(client._session.driver);
+  see(client._endpoint);
+  see(client._endpoint.driver);
   see(client.authStatus());
   const stranger = createClient({ socket: { host, port }, password: 'open barley' });
   stranger.on('error', see);

@@ -21,6 +21,49 @@ test('a process whose client is closed ends by itself', async (t) => {
   assert.deepEqual([code, stdout, stderr], [0, '\n', ''], 'neither a timer nor a socket is left');
 });
 
+test('subscriptions, monitors and blocking commands end with their client, and with them the process', async (t) => {
+  const { host, port } = await startServer(t);
+  for (const end of ['close', 'destroy', 'unref']) {
+    const { code, stdout, stderr } = await runScript(`
+      (async () => {
+        const client = await respass.createClient({ socket: { host: '${host}', port: ${port} } }).connect();
+        await client.subscribe('a', () => {});
+        await client.monitor(() => {});
+        await client.watch('k');
+        if ('${end}' !== 'close') client.blPop('none', 0).catch((error) => console.log(error.name));
+        await client.ping();
+        await client['${end}']();
+      })();`);
+    const ended = end === 'destroy' ? 'ClientClosedError\n' : '';
+    assert.deepEqual([code, stdout, stderr], [0, ended, ''], end);
+  }
+});
+
+test('what a listener throws is an uncaught exception, and nobody else\'s trouble', async (t) => {
+  const { client: publisher, host, port } = await startClient(t);
+  const running = runScript(`
+    (async () => {
+      process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+      const client = await respass.createClient({ socket: { host: '${host}', port: ${port} } }).connect();
+      const listen = (name) => (message) => {
+        console.log(name, message);
+        if (message === 'end') return client.close();
+        if (name === 'one') throw new Error(message);
+      };
+      client.on('gap', () => {});
+      for (const name of ['one', 'two']) await client.subscribe('a', listen(name));
+      await client.pSubscribe('a', listen('three'), true);
+    })();`);
+  await until(async () => (await publisher.pubSubNumPat()) === 1);
+  for (const message of ['first', 'second', 'end']) await publisher.publish('a', message);
+  const { code, stdout, stderr } = await running;
+  assert.deepEqual([code, stderr], [0, '']);
+  const lines = stdout.trim().split('\n');
+  for (const message of ['first', 'second']) {
+    for (const name of ['one', 'two', 'uncaught']) assert(lines.includes(`${name} ${message}`), stdout);
+  }
+});
+
 test('an unref\'d client lets its process end', async (t) => {
   const { host, port } = await startServer(t);
   const { code, stdout } = await runScript(`
@@ -58,6 +101,8 @@ test('workers come and go with work in flight', async (t) => {
     createClient({ socket: workerData.socket }).connect().then(async (client) => {
       globalThis.kept = await Promise.all([['GET', 'large'], ['LRANGE', 'list', '0', '-1']]
         .map((args) => client.sendCommand(args)));
+      await client.subscribe('channel', () => {});
+      client.blPop('none', 0).catch(() => {});
       const work = () => Promise.all(Array.from({ length: 50 }, () => client.sendCommand(['INCR', 'n']))).then(work);
       work().catch(() => {});
       parentPort.postMessage('works');
@@ -123,6 +168,10 @@ test('memory does not grow with the commands that were run', async (t) => {
         for (let i = 0; i < 40; i++) {
           await Promise.all(Array.from({ length: 500 }, (_, j) => client.sendCommand(['SET', 'k' + j, 'v' + i])));
           await client.multi().addCommand(['GET', 'k1']).addCommand(['NOPE']).exec().catch(() => {});
+          await client.subscribe('channel' + i, () => {});
+          await client.publish('channel' + i, 'message');
+          await client.unsubscribe('channel' + i);
+          await client.execute(async (own) => own.watch('k1'));
           const once = await client.duplicate().connect();
           await once.sendCommand(['PING'], { signal: new AbortController().signal });
           await once.close();

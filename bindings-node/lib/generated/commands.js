@@ -78,6 +78,45 @@ module.exports = [
     }
     return a;
   }],
+  ['blMove BLMOVE', (source, destination, sourceSide, destinationSide, timeout) => [
+    'BLMOVE', as.text(source, 'source'), as.text(destination, 'destination'),
+    as.word(sourceSide, 'sourceSide'), as.word(destinationSide, 'destinationSide'),
+    as.number(timeout, 'timeout'),
+  ]],
+  ['blmPop BLMPOP', (timeout, keys, side, options) => {
+    options = as.object(options, 'options');
+    const a = [
+      'BLMPOP', as.number(timeout, 'timeout'), as.count(keys), ...as.texts(keys, 'keys'),
+      as.word(side, 'side'),
+    ];
+    if (options.COUNT != null) a.push('COUNT', as.number(options.COUNT, 'options.COUNT'));
+    return a;
+  }],
+  ['blPop BLPOP', (keys, timeout) => [
+    'BLPOP', ...as.texts(keys, 'keys'), as.number(timeout, 'timeout'),
+  ], reply.awaited],
+  ['brPop BRPOP', (keys, timeout) => [
+    'BRPOP', ...as.texts(keys, 'keys'), as.number(timeout, 'timeout'),
+  ], reply.awaited],
+  ['brPopLPush BRPOPLPUSH', (source, destination, timeout) => [
+    'BRPOPLPUSH', as.text(source, 'source'), as.text(destination, 'destination'),
+    as.number(timeout, 'timeout'),
+  ]],
+  ['bzmPop BZMPOP', (timeout, keys, side, options) => {
+    options = as.object(options, 'options');
+    const a = [
+      'BZMPOP', as.number(timeout, 'timeout'), as.count(keys), ...as.texts(keys, 'keys'),
+      as.word(side, 'side'),
+    ];
+    if (options.COUNT != null) a.push('COUNT', as.number(options.COUNT, 'options.COUNT'));
+    return a;
+  }, reply.popped],
+  ['bzPopMax BZPOPMAX', (keys, timeout) => [
+    'BZPOPMAX', ...as.texts(keys, 'keys'), as.number(timeout, 'timeout'),
+  ], reply.awaitedScored],
+  ['bzPopMin BZPOPMIN', (keys, timeout) => [
+    'BZPOPMIN', ...as.texts(keys, 'keys'), as.number(timeout, 'timeout'),
+  ], reply.awaitedScored],
   ['clientGetName CLIENT_GETNAME', () => ['CLIENT', 'GETNAME']],
   ['clientGetRedir CLIENT_GETREDIR', () => ['CLIENT', 'GETREDIR']],
   ['clientId CLIENT_ID', () => ['CLIENT', 'ID']],

@@ -1,7 +1,7 @@
 // A program that uses the types: it compiles under --strict, and what must not compile says so.
 import {
-  AbortError, Client, type ClientOptions, ErrorReply, MultiErrorReply, RESP_TYPES, RespassError, type TokenCredential,
-  TokenError, createClient,
+  AbortError, Client, type ClientOptions, Cluster, ErrorReply, MultiErrorReply, RESP_TYPES, RespassError,
+  type TokenCredential, TokenError, WatchError, createClient, createCluster,
 } from 'respass';
 import { ManagedIdentityCredential } from '@azure/identity';
 
@@ -32,6 +32,59 @@ export async function main(): Promise<void> {
   void [value, raw, both];
   await client.close();
 }
+
+export async function listen(client: Client): Promise<void> {
+  const listener = (message: string, channel: string) => console.log(channel, message);
+  await client.subscribe(['news', 'weather'], listener);
+  await client.pSubscribe('news.*', (message, channel) => console.log(message.length, channel.length), true);
+  await client.sSubscribe('orders', listener, false);
+  await client.unsubscribe('news', listener);
+  await client.pUnsubscribe();
+  await client.SUNSUBSCRIBE('orders');
+  client.on('gap', ({ lane }) => console.log(lane satisfies 'subscriber' | 'monitor'));
+  const stop = await client.monitor((line) => console.log(line.length));
+  stop();
+  // @ts-expect-error: bytes are asked for, and a listener of strings given
+  await client.subscribe('news', listener, true);
+}
+
+export async function raise(client: Client): Promise<number> {
+  try {
+    return await client.execute(async (own) => {
+      await own.watch('balance');
+      const balance = Number(await own.get('balance'));
+      await own.multi().set('balance', balance + 1).exec();
+      return balance;
+    });
+  } catch (error) {
+    if (error instanceof WatchError) return raise(client);
+    throw error;
+  }
+}
+
+export async function wait(client: Client, signal: AbortSignal): Promise<void> {
+  const popped = await client.withAbortSignal(signal).blPop(['a', 'b'], 0);
+  const highest = await client.bzPopMax('z', 1.5);
+  const move: string | null = await client.blMove('a', 'b', 'LEFT', 'RIGHT', 1);
+  const some: [string, string[]] | null = await client.blmPop(1, ['a'], 'LEFT', { COUNT: 2 });
+  console.log(popped?.element.length, highest?.score.toFixed(), move, some?.[1].join());
+}
+
+export function statusOf(client: Client): string {
+  return client.authStatus().connections.map(({ lane, host, expiresAt }) => `${lane} ${host} ${expiresAt}`).join();
+}
+
+const cluster: Cluster = createCluster({
+  rootNodes: [{ url: 'rediss://mycache.westeurope.redis.azure.net:10000' }], credential,
+  defaults: { socket: { connectTimeout: 500 } }, addressMap: { '10.0.0.1:8500': { host: 'localhost', port: 8500 } },
+});
+void [cluster.sendCommand(['GET', 'k']), cluster.sendCommand('k', true, ['GET', 'k']), cluster.get('k')];
+createClient({ addressMap: 'advertised', allowedHosts: ['*.example.com'] });
+createClient({ nodeAddressMap: (address) => address.startsWith('10.') ? { host: 'localhost', port: 1 } : undefined });
+// @ts-expect-error: no such mode
+createClient({ addressMap: 'internal' });
+// @ts-expect-error: a cluster needs a root node
+createCluster({ credential });
 
 export function explain(error: unknown): string {
   if (error instanceof MultiErrorReply) return error.errorIndexes.join();
