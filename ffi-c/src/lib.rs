@@ -24,6 +24,7 @@
 
 #[macro_use]
 mod handle;
+mod answers;
 pub mod batch;
 pub mod client;
 mod clock;
@@ -35,6 +36,7 @@ pub mod error;
 pub mod input;
 #[cfg(test)]
 mod layout;
+mod links;
 #[cfg(test)]
 mod misuse;
 pub mod output;
