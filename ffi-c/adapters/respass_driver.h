@@ -1,4 +1,4 @@
-/* What the adapters for event loops share: a driver owns the socket, the timer and the callbacks of one
+/* What the adapters for event loops share: a driver owns the sockets, the timer and the callbacks of one
  * client.
  *
  * Make one with respass_poll_new (respass_poll.h) or respass_uv_new (respass_uv.h); all else here is the same
