@@ -6,11 +6,15 @@ use crate::clock::{self, Clock};
 use crate::credential::{Subscription, Tokens};
 use crate::handle::Failure;
 use crate::links::{Links, Step};
+use crate::messages::Messages;
 use crate::output;
 use crate::reply::Piece;
 use crate::socket::{Progress, Socket};
 use crate::source::News;
-use respass_core::{Client, CommandId, ConnId, DisconnectCause, Instant, Notice, Now, Output, SubmitError};
+use respass_core::{
+    ChannelKind, Client, CommandId, ConnId, DisconnectCause, Instant, Message, Notice, Now, Output,
+    SessionId, SubmitError, SubscriberId,
+};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -49,6 +53,9 @@ pub(crate) struct Driver {
     appended_len: usize,
     write_len: usize,
     notices: VecDeque<Notice>,
+    /// Of all subscriptions; there from the first one on.
+    subscriber: Option<SubscriberId>,
+    messages: Messages,
 }
 
 impl Driver {
@@ -70,6 +77,8 @@ impl Driver {
             appended_len: 0,
             write_len: FIRST_WRITE_LEN,
             notices: VecDeque::new(),
+            subscriber: None,
+            messages: Messages::default(),
         })
     }
 
@@ -173,6 +182,63 @@ impl Driver {
         self.obey();
     }
 
+    pub(crate) fn open_session(&mut self) -> Result<SessionId, Failure> {
+        self.now = self.clock.now();
+        Ok(self.core.open_session(self.now)?)
+    }
+
+    pub(crate) fn close_session(&mut self, session: SessionId) {
+        self.now = self.clock.now();
+        self.core.close_session(session, self.now);
+        self.obey();
+    }
+
+    pub(crate) fn subscribe(&mut self, kind: ChannelKind, channels: &[&[u8]]) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.catch_up();
+        let subscriber = match self.subscriber {
+            Some(subscriber) => subscriber,
+            None => self.core.open_subscriber(self.now)?,
+        };
+        self.subscriber = Some(subscriber);
+        self.core.subscribe(subscriber, kind, channels, self.now)?;
+        self.obey();
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribe(&mut self, kind: ChannelKind, channels: &[&[u8]]) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.catch_up();
+        if let Some(subscriber) = self.subscriber {
+            self.core.unsubscribe(subscriber, kind, channels, self.now)?;
+            self.obey();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn monitor(&mut self) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.core.open_monitor(self.now)?;
+        self.obey();
+        Ok(())
+    }
+
+    /// The next message, or `None` where none came in time.
+    pub(crate) fn next_message(&mut self, timeout: Duration) -> Option<(SubscriberId, Message<'_>)> {
+        if !self.messages.has_next() {
+            self.now = self.clock.now();
+            let end = self.now.monotonic + timeout;
+            self.look();
+            self.handle_time();
+            self.obey();
+            while !self.messages.has_next() && self.now.monotonic < end {
+                self.wait(end.since(self.now.monotonic));
+                self.obey();
+            }
+        }
+        self.messages.next()
+    }
+
     /// Ends everything, with a word to the server where it can be had at once.
     pub(crate) fn close(&mut self) {
         self.now = self.clock.now();
@@ -255,6 +321,7 @@ impl Driver {
                     }
                     self.notices.push_back(notice);
                 }
+                Output::Messages(batch) => self.messages.put(batch),
                 other => unreachable!("an output of a newer core: {other:?}"),
             }
         }
