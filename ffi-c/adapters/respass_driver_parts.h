@@ -49,6 +49,12 @@ typedef struct respass_bell {
     respass_driver *driver; /* NULL when it is closed */
 } respass_bell;
 
+typedef struct respass_subscriber {
+    uint64_t number;
+    respass_message_fn *on_message;
+    void *data;
+} respass_subscriber;
+
 typedef struct respass_waiter {
     respass_reply_fn *on_reply; /* NULL when its command has ended */
     void *data;
@@ -67,6 +73,8 @@ struct respass_driver {
 
     respass_connection **connections;
     size_t connections_len, connections_max;
+    respass_subscriber *subscribers;
+    size_t subscribers_len, subscribers_max;
 
     /* Commands of this turn, and who waits: `waiters` is a ring by the command's number. */
     respass_commands queue;
@@ -321,11 +329,13 @@ static inline respass_connection *respass_priv_new_connection(respass_driver *dr
 
 static inline void respass_priv_connect(respass_driver *driver, const respass_output *output) {
     char host[256], port[8];
+    uint16_t number = (uint16_t)output->code;
     respass_connection *connection = respass_priv_new_connection(driver, output->id);
     size_t len = output->text.len < sizeof host ? output->text.len : sizeof host - 1;
     memcpy(host, output->text.data, len);
     host[len] = 0;
-    snprintf(port, sizeof port, "%u", (unsigned)output->code & 0xffff);
+    if (driver->events.on_connect) driver->events.on_connect(driver, host, &number, driver->events.data);
+    snprintf(port, sizeof port, "%u", (unsigned)number);
     if (!connection) {
         respass_priv_tell_lost(driver, output->id, host, RESPASS_CAUSE_CONNECT_FAILED, "no memory");
         return;

@@ -46,6 +46,9 @@ static inline void respass_priv_need_token(respass_driver *driver, uint64_t newe
     respass_token_free(token);
 }
 
+/* In respass_driver_subscribers.h. */
+static inline void respass_priv_deliver_messages(respass_driver *driver, const respass_output *output);
+
 /* --- The turn
  * ------------------------------------------------------------------------------------------------- */
 
@@ -64,6 +67,7 @@ static inline void respass_priv_obey(respass_driver *driver, const respass_outpu
     case RESPASS_OUTPUT_KIND_FAILED:
         respass_priv_deliver_failure(driver, output->id, output->code, output->outcome, output->text);
         break;
+    case RESPASS_OUTPUT_KIND_MESSAGES: respass_priv_deliver_messages(driver, output); break;
     case RESPASS_OUTPUT_KIND_FETCH: respass_priv_ask(driver); break;
     case RESPASS_OUTPUT_KIND_TOKEN:
         respass_priv_check(driver, respass_core_token(driver->core, output->token, driver->now));
@@ -368,6 +372,7 @@ static inline void respass_driver_free(respass_driver *driver) {
     respass_priv_forget_all(driver);
     respass_priv_sweep(driver);
     free(driver->connections);
+    free(driver->subscribers);
     respass_core_free(driver->core);
     respass_source_free(driver->source);
     if (driver->bell) respass_priv_leave_bell(driver->bell);

@@ -82,7 +82,7 @@ static respass_config *configure(void) {
 
 static void open_driver(void) {
     respass_config *config = configure();
-    respass_driver_events events = {NULL, app.on_token_needed, on_notice, on_closed};
+    respass_driver_events events = {NULL, app.on_token_needed, on_notice, on_closed, NULL};
     app.notices = 0;
     if (app.is_uv)
         OK(respass_uv_new(uv_default_loop(), config, &events, &app.driver));
