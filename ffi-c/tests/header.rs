@@ -28,6 +28,7 @@ fn generate() -> String {
         "../core/src/resp/reply.rs",
         "../core/src/client/output.rs",
         "../core/src/client/messages.rs",
+        "../core/src/connection/subscriptions.rs",
     ] {
         builder = builder.with_src(root().join(source));
     }

@@ -126,6 +126,7 @@ static void watch(void) {
     CHECK(kind() == RESPASS_KIND_NULL);
     run_in("WATCH", "lanes:w");
     SAID(RESPASS_CMD(other, NULL, &error, "CLIENT", "KILL", "TYPE", "normal"));
+    OK(respass_client_idle(client, SECOND / 20));
     CHECK(respass_session_transaction(client, session, batch, &reply, &error) == RESPASS_ERROR_CODE_WATCH_LOST);
     run_in("WATCH", "lanes:w");
     run_in("UNWATCH", NULL);

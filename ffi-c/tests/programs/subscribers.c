@@ -53,7 +53,7 @@ static int open_count;
 
 static respass_driver *open_driver(void) {
     respass_driver_events events = {&open_count, NULL, NULL, on_closed, NULL};
-    respass_driver *driver;
+    respass_driver *driver = NULL;
     if (app.is_uv)
         OK(respass_uv_new(uv_default_loop(), app.config, &events, &driver));
     else
