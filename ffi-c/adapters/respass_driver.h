@@ -1,4 +1,4 @@
-/* What the adapters for event loops share: a driver owns the socket, the timer and the callbacks of one
+/* What the adapters for event loops share: a driver owns the sockets, the timer and the callbacks of one
  * client.
  *
  * Make one with respass_poll_new (respass_poll.h) or respass_uv_new (respass_uv.h); all else here is the same
@@ -53,6 +53,9 @@ typedef struct respass_driver_reply {
 /* Called once for each command that was accepted. */
 typedef void respass_reply_fn(respass_driver *driver, const respass_driver_reply *reply, void *data);
 
+/* Called for each message of a subscriber, for as long as that is not closed. */
+typedef void respass_message_fn(respass_driver *driver, const respass_message *message, void *data);
+
 /* What a driver tells its program. All but `on_token_needed` may be NULL where nobody wants to know, and that
  * too where the configuration has no token login. (Tokens by respass_config_set_credential are for blocking
  * clients.) */
@@ -65,6 +68,9 @@ typedef struct respass_driver_events {
     void (*on_notice)(respass_driver *driver, const respass_output *notice, void *data);
     /* The last callback of all. The driver is gone when it returns. */
     void (*on_closed)(void *data);
+    /* Where the configuration says RESPASS_ADDRESS_MAP_DRIVER: puts where the node is in the place of the host, which
+     * ends with a NUL, and the port that it advertises. */
+    void (*on_connect)(respass_driver *driver, char host[256], uint16_t *port, void *data);
 } respass_driver_events;
 
 /* Several commands, to be sent as one transaction. Begin with all zeros. */
@@ -101,6 +107,52 @@ static inline respass_result respass_driver_transaction(respass_driver *driver,
 /* Gives up on a command: its callback gets RESPASS_ERROR_CODE_CANCELLED. Does nothing where it has ended. */
 static inline void respass_driver_cancel(respass_driver *driver, uint64_t command);
 
+/* A subscriber, with connections of its own as it needs them; its number goes to `subscriber` unless that is NULL. It
+ * lives until it is closed, and reconnects and logs in as long. */
+static inline respass_result respass_driver_open_subscriber(respass_driver *driver,
+                                                            respass_message_fn *on_message, void *data,
+                                                            uint64_t *subscriber);
+
+/* A subscriber that gets every command which one server runs. */
+static inline respass_result respass_driver_open_monitor(respass_driver *driver,
+                                                         respass_message_fn *on_message, void *data,
+                                                         uint64_t *subscriber);
+
+/* Subscribes to channels; `kind` is a RESPASS_CHANNEL_KIND_…. A message tells when each subscription stands. Where
+ * `channels_len` is NULL, each channel ends in NUL. */
+static inline respass_result respass_driver_subscribe(respass_driver *driver, uint64_t subscriber,
+                                                      uint32_t kind, size_t count,
+                                                      const char *const *channels,
+                                                      const size_t *channels_len);
+
+/* Ends subscriptions: all of the kind where `count` is 0. */
+static inline respass_result respass_driver_unsubscribe(respass_driver *driver, uint64_t subscriber,
+                                                        uint32_t kind, size_t count,
+                                                        const char *const *channels,
+                                                        const size_t *channels_len);
+
+/* Ends a subscriber. No message of its follows. Does nothing where it has ended. */
+static inline void respass_driver_close_subscriber(respass_driver *driver, uint64_t subscriber);
+
+/* A session: a connection that nobody else uses, from its first command on, as WATCH needs it. */
+static inline respass_result respass_driver_open_session(respass_driver *driver, uint64_t *session);
+
+/* As respass_driver_submit, in a session. */
+static inline respass_result respass_driver_submit_in(respass_driver *driver, uint64_t session, size_t argc,
+                                                      const char *const *argv, const size_t *argv_len,
+                                                      uint64_t timeout_us, respass_reply_fn *on_reply,
+                                                      void *data, uint64_t *command);
+
+/* As respass_driver_transaction, in a session. The answer is of RESPASS_KIND_NULL where a key that the session watches
+ * was written to, and RESPASS_ERROR_CODE_WATCH_LOST where its connection was lost since WATCH: then begin again. */
+static inline respass_result respass_driver_transaction_in(respass_driver *driver, uint64_t session,
+                                                           const respass_commands *commands,
+                                                           respass_reply_fn *on_reply, void *data,
+                                                           uint64_t *command);
+
+/* Ends a session, and with it what it watches. Does nothing where it has ended. */
+static inline void respass_driver_close_session(respass_driver *driver, uint64_t session);
+
 /* Connects without waiting for a command, and stays connected. */
 static inline void respass_driver_connect(respass_driver *driver);
 
@@ -110,6 +162,8 @@ static inline void respass_driver_close(respass_driver *driver);
 
 #include "respass_driver_parts.h"
 #include "respass_driver_turn.h"
+
+#include "respass_driver_subscribers.h"
 
 #ifdef __cplusplus
 }

@@ -46,19 +46,28 @@ static inline void respass_priv_need_token(respass_driver *driver, uint64_t newe
     respass_token_free(token);
 }
 
+/* In respass_driver_subscribers.h. */
+static inline void respass_priv_deliver_messages(respass_driver *driver, const respass_output *output);
+
 /* --- The turn
  * ------------------------------------------------------------------------------------------------- */
+
+static inline void respass_priv_transmit_to(respass_driver *driver, uint64_t conn) {
+    respass_connection *connection = respass_priv_find(driver, conn);
+    if (connection) respass_priv_transmit(connection);
+}
 
 static inline void respass_priv_obey(respass_driver *driver, const respass_output *output) {
     switch (output->kind) {
     case RESPASS_OUTPUT_KIND_CONNECT: respass_priv_connect(driver, output); break;
     case RESPASS_OUTPUT_KIND_DISCONNECT: respass_priv_disconnect(driver, output); break;
-    case RESPASS_OUTPUT_KIND_TRANSMIT: respass_priv_transmit(driver); break;
+    case RESPASS_OUTPUT_KIND_TRANSMIT: respass_priv_transmit_to(driver, output->id); break;
     case RESPASS_OUTPUT_KIND_TOKEN_NEEDED: respass_priv_need_token(driver, output->id); break;
     case RESPASS_OUTPUT_KIND_REPLIES: respass_priv_deliver_replies(driver, output); break;
     case RESPASS_OUTPUT_KIND_FAILED:
         respass_priv_deliver_failure(driver, output->id, output->code, output->outcome, output->text);
         break;
+    case RESPASS_OUTPUT_KIND_MESSAGES: respass_priv_deliver_messages(driver, output); break;
     case RESPASS_OUTPUT_KIND_FETCH: respass_priv_ask(driver); break;
     case RESPASS_OUTPUT_KIND_TOKEN:
         respass_priv_check(driver, respass_core_token(driver->core, output->token, driver->now));
@@ -114,7 +123,7 @@ static inline void respass_priv_fail_all(respass_driver *driver) {
     respass_slice text = respass_priv_why_broken(driver);
     uint32_t outcome =
         driver->broken == RESPASS_RESULT_FORKED ? RESPASS_OUTCOME_NOT_SENT : RESPASS_OUTCOME_INDETERMINATE;
-    respass_priv_forget_connection(driver);
+    respass_priv_forget_all(driver);
     for (uint64_t id = driver->oldest, end = driver->next; id < end; id++)
         respass_priv_deliver_failure(driver, id, driver->broken, outcome, text);
 }
@@ -131,9 +140,14 @@ static inline void respass_priv_end(respass_driver *driver) {
     driver->loop->end(driver);
 }
 
-/* One turn of the loop: reports what the socket is ready for (RESPASS_DRIVER_…), then does all there is to
- * do. False: the driver has ended. */
-static inline bool respass_driver_turn(respass_driver *driver, int ready);
+/* The loop saw RESPASS_DRIVER_READABLE or _WRITABLE at the socket of this connection: the next turn sees to it. */
+static inline void respass_driver_ready(respass_driver *driver, uint64_t conn, int ready) {
+    respass_connection *connection = respass_priv_find(driver, conn);
+    if (connection) connection->ready |= ready;
+}
+
+/* One turn of the loop: does all there is to do. False: the driver has ended. */
+static inline bool respass_driver_turn(respass_driver *driver);
 
 /* When respass_driver_turn wants to be called again, in microseconds of CLOCK_MONOTONIC. */
 static inline uint64_t respass_driver_wakeup(respass_driver *driver) {
@@ -146,57 +160,68 @@ static inline uint64_t respass_driver_wakeup(respass_driver *driver) {
 }
 
 /* Reads what is here; after a failed write all of it, and then the connection is lost. */
-static inline void respass_priv_read(respass_driver *driver) {
-    for (int reads = 0; driver->is_connected && (reads < RESPASS_READS_MAX || driver->write_error); reads++) {
-        ssize_t len = recv(driver->fd, driver->received, sizeof driver->received, 0);
+static inline void respass_priv_read(respass_connection *connection) {
+    respass_driver *driver = connection->driver;
+    for (int reads = 0; connection->is_connected && (reads < RESPASS_READS_MAX || connection->write_error);
+         reads++) {
+        ssize_t len = recv(connection->fd, driver->received, sizeof driver->received, 0);
         if (len < 0 && errno == EINTR) continue;
         if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (driver->write_error)
-                respass_priv_lost(driver, RESPASS_CAUSE_BROKEN, strerror(driver->write_error));
+            if (connection->write_error)
+                respass_priv_lost(connection, RESPASS_CAUSE_BROKEN, strerror(connection->write_error));
             return;
         }
         if (len <= 0) {
-            respass_priv_lost(driver, len ? RESPASS_CAUSE_BROKEN : RESPASS_CAUSE_CLOSED,
+            respass_priv_lost(connection, len ? RESPASS_CAUSE_BROKEN : RESPASS_CAUSE_CLOSED,
                               len ? strerror(errno) : "the server closed the connection");
             return;
         }
-        respass_priv_check(driver, respass_core_received(driver->core, driver->conn, driver->received,
+        respass_priv_check(driver, respass_core_received(driver->core, connection->conn, driver->received,
                                                          (size_t)len, driver->now));
         respass_priv_obey_all(driver);
-        if ((size_t)len < sizeof driver->received && !driver->write_error) return;
+        if ((size_t)len < sizeof driver->received && !connection->write_error) return;
     }
 }
 
 /* Whether the socket that was being dialled is connected. */
-static inline void respass_priv_dialled(respass_driver *driver) {
+static inline void respass_priv_dialled(respass_connection *connection) {
     int error = 0;
     socklen_t len = sizeof error;
-    if (getsockopt(driver->fd, SOL_SOCKET, SO_ERROR, &error, &len)) error = errno;
+    if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &len)) error = errno;
     if (error == 0) {
-        respass_priv_connected(driver);
+        respass_priv_connected(connection);
         return;
     }
-    respass_priv_close_socket(driver);
-    respass_priv_dial_next(driver, error);
+    respass_priv_close_socket(connection);
+    respass_priv_dial_next(connection, error);
 }
 
-static inline bool respass_driver_turn(respass_driver *driver, int ready) {
+static inline void respass_priv_serve(respass_connection *connection) {
+    int ready = connection->ready;
+    connection->ready = 0;
+    if (connection->fd < 0) return;
+    if (ready && !connection->is_connected) {
+        respass_priv_dialled(connection);
+        return;
+    }
+    if (ready & RESPASS_DRIVER_READABLE || connection->write_error) respass_priv_read(connection);
+    if (ready & RESPASS_DRIVER_WRITABLE) respass_priv_transmit(connection);
+}
+
+static inline bool respass_driver_turn(respass_driver *driver) {
     if (driver->is_in_turn || driver->is_ended) return !driver->is_ended;
     driver->is_in_turn = true;
     driver->is_due = false;
     respass_priv_read_clocks(driver);
-    if (ready && driver->fd >= 0 && !driver->is_connected)
-        respass_priv_dialled(driver);
-    else {
-        if (ready & RESPASS_DRIVER_READABLE || driver->write_error) respass_priv_read(driver);
-        if (ready & RESPASS_DRIVER_WRITABLE) respass_priv_transmit(driver);
-    }
+    /* The list may grow meanwhile. */
+    for (size_t i = 0; i < driver->connections_len; i++) respass_priv_serve(driver->connections[i]);
     respass_priv_check(driver, respass_core_timeout(driver->core, driver->now));
     if (driver->source) respass_priv_check(driver, respass_source_timeout(driver->source, driver->now));
     respass_priv_obey_all(driver);
     respass_priv_flush(driver);
     respass_priv_obey_all(driver);
     if (driver->broken != RESPASS_RESULT_OK) respass_priv_fail_all(driver);
+    respass_priv_sweep(driver);
     driver->is_in_turn = false;
     if (!driver->is_closing) return true;
     respass_priv_end(driver);
@@ -250,7 +275,7 @@ static inline respass_result respass_priv_submit_alone(respass_driver *driver, s
 static inline void respass_priv_send_part(respass_driver *driver) {
     if (driver->queued < RESPASS_PART_MIN || driver->queued * 2 < driver->next - driver->oldest) return;
     respass_priv_flush(driver);
-    respass_priv_transmit(driver);
+    respass_priv_transmit_all(driver);
 }
 
 static inline respass_result respass_driver_submit(respass_driver *driver, size_t argc,
@@ -344,7 +369,10 @@ static inline respass_bell *respass_priv_new_bell(respass_driver *driver) {
 /* Releases what respass_driver_start made; the adapter then frees its memory and calls `on_closed`. */
 static inline void respass_driver_free(respass_driver *driver) {
     driver->is_ended = true;
-    respass_priv_forget_connection(driver);
+    respass_priv_forget_all(driver);
+    respass_priv_sweep(driver);
+    free(driver->connections);
+    free(driver->subscribers);
     respass_core_free(driver->core);
     respass_source_free(driver->source);
     if (driver->bell) respass_priv_leave_bell(driver->bell);
@@ -360,7 +388,6 @@ static inline respass_result respass_driver_start(respass_driver *driver, const 
     uint8_t seed[32];
     respass_result result;
     driver->loop = loop;
-    driver->fd = -1;
     driver->oldest = driver->next = 1;
     if (events) driver->events = *events;
     respass_priv_read_clocks(driver);

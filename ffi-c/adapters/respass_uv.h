@@ -25,10 +25,16 @@ typedef struct respass_uv {
     uv_timer_t timer;
     uint64_t timer_at; /* what the timer is set to */
     uv_async_t async;  /* other threads wake the loop with it */
-    uv_poll_t *poll;   /* the socket; NULL without one. A closed one outlives its socket. */
     size_t parts;      /* handles and look-ups that libuv knows of */
     bool is_ended;
 } respass_uv;
+
+/* Watches a connection's socket, and may outlive it. */
+typedef struct respass_uv_socket {
+    uv_poll_t poll;
+    respass_uv *uv;
+    uint64_t conn;
+} respass_uv_socket;
 
 /* A look-up may end after the driver has lost interest in it. */
 typedef struct respass_uv_look_up_request {
@@ -48,14 +54,14 @@ static inline void respass_uv_leave(respass_uv *uv) {
 
 static inline void respass_uv_set_timer(respass_uv *uv);
 
-static inline void respass_uv_turn(respass_uv *uv, int ready) {
-    if (respass_driver_turn(&uv->driver, ready)) respass_uv_set_timer(uv);
+static inline void respass_uv_turn(respass_uv *uv) {
+    if (respass_driver_turn(&uv->driver)) respass_uv_set_timer(uv);
 }
 
 static inline void respass_uv_on_timer(uv_timer_t *timer) {
     respass_uv *uv = (respass_uv *)timer->data;
     uv->timer_at = RESPASS_NEVER_US;
-    respass_uv_turn(uv, 0);
+    respass_uv_turn(uv);
 }
 
 /* Waking too early is allowed, so a later moment never costs a new timer. */
@@ -71,27 +77,29 @@ static inline void respass_uv_set_timer(respass_uv *uv) {
 static inline void respass_uv_on_idle(uv_idle_t *idle) {
     respass_uv *uv = (respass_uv *)idle->data;
     if (uv->driver.is_due)
-        respass_uv_turn(uv, 0);
+        respass_uv_turn(uv);
     else
         uv_idle_stop(idle);
 }
 
 static inline void respass_uv_on_async(uv_async_t *async) {
-    respass_uv_turn((respass_uv *)async->data, 0);
+    respass_uv_turn((respass_uv *)async->data);
 }
 
 static inline void respass_uv_on_ready(uv_poll_t *poll, int status, int events) {
+    respass_uv_socket *socket = (respass_uv_socket *)poll->data;
     int ready = (events & UV_READABLE ? RESPASS_DRIVER_READABLE : 0) |
                 (events & UV_WRITABLE ? RESPASS_DRIVER_WRITABLE : 0);
     /* What is wrong, the next read or write tells. */
-    respass_uv_turn((respass_uv *)poll->data, status < 0 ? RESPASS_DRIVER_READABLE : ready);
+    respass_driver_ready(&socket->uv->driver, socket->conn, status < 0 ? RESPASS_DRIVER_READABLE : ready);
+    respass_uv_turn(socket->uv);
 }
 
 static inline void respass_uv_on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses) {
     respass_uv_look_up_request *look_up = (respass_uv_look_up_request *)request->data;
     respass_uv *uv = look_up->uv;
     respass_driver_found(&uv->driver, look_up->conn, addresses, status ? uv_strerror(status) : NULL);
-    if (!uv->is_ended) respass_uv_turn(uv, 0);
+    if (!uv->is_ended) respass_uv_turn(uv);
     free(look_up);
     respass_uv_leave(uv);
 }
@@ -118,32 +126,39 @@ static inline void respass_uv_look_up(respass_driver *driver, uint64_t conn, con
 }
 
 static inline void respass_uv_on_poll_closed(uv_handle_t *handle) {
-    respass_uv *uv = (respass_uv *)handle->data;
-    free(handle);
+    respass_uv_socket *socket = (respass_uv_socket *)handle->data;
+    respass_uv *uv = socket->uv;
+    free(socket);
     respass_uv_leave(uv);
 }
 
-static inline void respass_uv_watch(respass_driver *driver, int fd, int events) {
-    respass_uv *uv = (respass_uv *)driver;
+/* Unwatched, for want of memory, a connection meets the time limit for connecting. */
+static inline respass_uv_socket *respass_uv_open_socket(respass_uv *uv, const respass_connection *connection) {
+    respass_uv_socket *socket = (respass_uv_socket *)calloc(1, sizeof *socket);
+    if (!socket || uv_poll_init(uv->loop, &socket->poll, connection->fd)) {
+        free(socket);
+        return NULL;
+    }
+    socket->poll.data = socket;
+    socket->uv = uv;
+    socket->conn = connection->conn;
+    uv->parts++;
+    return socket;
+}
+
+static inline void respass_uv_watch(respass_connection *connection, int events) {
+    respass_uv *uv = (respass_uv *)connection->driver;
+    respass_uv_socket *socket = (respass_uv_socket *)connection->watcher;
     if (events == 0) {
-        if (!uv->poll) return;
-        uv_poll_stop(uv->poll);
-        uv_close((uv_handle_t *)uv->poll, respass_uv_on_poll_closed);
-        uv->poll = NULL;
+        if (!socket) return;
+        uv_poll_stop(&socket->poll);
+        uv_close((uv_handle_t *)&socket->poll, respass_uv_on_poll_closed);
+        connection->watcher = NULL;
         return;
     }
-    if (!uv->poll) {
-        uv->poll = (uv_poll_t *)calloc(1, sizeof *uv->poll);
-        if (!uv->poll || uv_poll_init(uv->loop, uv->poll, fd)) {
-            /* Unwatched, it meets the time limit for connecting. */
-            free(uv->poll);
-            uv->poll = NULL;
-            return;
-        }
-        uv->poll->data = uv;
-        uv->parts++;
-    }
-    uv_poll_start(uv->poll,
+    if (!socket) connection->watcher = socket = respass_uv_open_socket(uv, connection);
+    if (!socket) return;
+    uv_poll_start(&socket->poll,
                   (events & RESPASS_DRIVER_READABLE ? UV_READABLE : 0) |
                       (events & RESPASS_DRIVER_WRITABLE ? UV_WRITABLE : 0),
                   respass_uv_on_ready);

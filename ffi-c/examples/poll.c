@@ -54,7 +54,7 @@ static void on_count(respass_driver *driver, const respass_driver_reply *reply, 
 
 int main(int argc, char **argv) {
     app state = {0, 0, 0};
-    respass_driver_events events = {&state, on_token_needed, on_notice, NULL};
+    respass_driver_events events = {&state, on_token_needed, on_notice, NULL, NULL};
     respass_driver *driver = NULL;
     respass_config *config;
     uint64_t next = 0;

@@ -71,7 +71,7 @@ static void on_timer(uv_timer_t *timer) {
 int main(int argc, char **argv) {
     static app state;
     uv_loop_t *loop = uv_default_loop();
-    respass_driver_events events = {&state, on_token_needed, on_notice, NULL};
+    respass_driver_events events = {&state, on_token_needed, on_notice, NULL, NULL};
     respass_config *config;
     if (argc != 5) return fprintf(stderr, "usage: uv HOST PORT CA_FILE SECONDS\n"), 2;
     config = settings_config(argv[1], argv[2], argv[3]);

@@ -81,6 +81,45 @@ typedef uint8_t respass_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What a message is. The numbers are the same in every language and never change.
+enum respass_message_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint8_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Published to a channel that is subscribed to by name.
+    RESPASS_MESSAGE_KIND_MESSAGE = 1,
+    // Published to a channel that matches a pattern.
+    RESPASS_MESSAGE_KIND_PATTERN_MESSAGE = 2,
+    // Published to a sharded channel.
+    RESPASS_MESSAGE_KIND_SHARD_MESSAGE = 3,
+    // A subscription stands: once for each that was asked for, not again after a reconnect.
+    RESPASS_MESSAGE_KIND_SUBSCRIBED = 4,
+    // The same for a pattern.
+    RESPASS_MESSAGE_KIND_PATTERN_SUBSCRIBED = 5,
+    // The same for a sharded channel.
+    RESPASS_MESSAGE_KIND_SHARD_SUBSCRIBED = 6,
+    // A subscription was ended on request.
+    RESPASS_MESSAGE_KIND_UNSUBSCRIBED = 7,
+    // The same for a pattern.
+    RESPASS_MESSAGE_KIND_PATTERN_UNSUBSCRIBED = 8,
+    // The same for a sharded channel.
+    RESPASS_MESSAGE_KIND_SHARD_UNSUBSCRIBED = 9,
+    // One line of MONITOR, as the payload.
+    RESPASS_MESSAGE_KIND_MONITOR = 10,
+    // Messages may have been missed between those before and those after: there was no connection for a while.
+    RESPASS_MESSAGE_KIND_GAP = 11,
+    // The server refused a subscription, which is dropped; the payload says why.
+    RESPASS_MESSAGE_KIND_REFUSED = 12,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_message_kind respass_message_kind;
+#else
+typedef uint8_t respass_message_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // What went wrong. The numbers are stable across versions and languages and are never reused.
 enum respass_error_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -109,6 +148,10 @@ enum respass_error_code
     RESPASS_ERROR_CODE_TLS = 202,
     // The server's bytes were no RESP, or its replies did not fit the commands.
     RESPASS_ERROR_CODE_PROTOCOL = 203,
+    // The connection was lost since WATCH: nobody knows whether the keys were written to.
+    RESPASS_ERROR_CODE_WATCH_LOST = 204,
+    // No node of the cluster serves the slot, or the server is no node of a cluster.
+    RESPASS_ERROR_CODE_NO_NODE = 205,
     // No reply came in time.
     RESPASS_ERROR_CODE_TIMEOUT = 300,
     // The caller gave up.
@@ -225,8 +268,11 @@ enum respass_output_kind
     // Command `id` ended without a reply: `code` is a RESPASS_ERROR_…, `outcome` a RESPASS_OUTCOME_…, `text` says
     // more.
     RESPASS_OUTPUT_KIND_FAILED = 6,
-    // Worth a log line: `code` is a RESPASS_NOTICE_…, `id` a connection or 0, `text` says more.
+    // Worth a log line: `code` is a RESPASS_NOTICE_…, `id` a connection, of RESPASS_NOTICE_GAP a subscriber, or 0;
+    // `text` says more.
     RESPASS_OUTPUT_KIND_NOTICE = 7,
+    // Messages to subscriber `id`: `messages` over `bytes`. `respass_output_message` shows one.
+    RESPASS_OUTPUT_KIND_MESSAGES = 8,
     // Of a source: ask the credential for a token, then call `respass_source_fetched` or `_failed`.
     RESPASS_OUTPUT_KIND_FETCH = 16,
     // Of a source: hand `token` to `respass_core_token` of every core that depends on the source.
@@ -264,6 +310,14 @@ enum respass_notice
     RESPASS_NOTICE_CLOCK_JUMPED = 7,
     // A token names another identity. It is not used.
     RESPASS_NOTICE_IDENTITY_CHANGED = 8,
+    // The map of the cluster changed.
+    RESPASS_NOTICE_TOPOLOGY_CHANGED = 9,
+    // A redirect or a description of a cluster is not followed.
+    RESPASS_NOTICE_REDIRECT_IGNORED = 10,
+    // Messages may have been missed.
+    RESPASS_NOTICE_GAP = 11,
+    // The service told of maintenance.
+    RESPASS_NOTICE_MAINTENANCE = 12,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -343,12 +397,107 @@ enum respass_timer
     RESPASS_TIMER_SILENCE = 7,
     // The longest wait between two attempts to connect.
     RESPASS_TIMER_RECONNECT_MAX = 8,
+    // Between two looks at a cluster's map that nothing else called for.
+    RESPASS_TIMER_TOPOLOGY = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
 typedef enum respass_timer respass_timer;
 #else
 typedef uint32_t respass_timer;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Whether the server is taken for a node of a cluster.
+enum respass_cluster
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // As the server says. The default.
+    RESPASS_CLUSTER_DETECT = 1,
+    // It must be: a server that knows of no cluster is an error.
+    RESPASS_CLUSTER_REQUIRE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_cluster respass_cluster;
+#else
+typedef uint32_t respass_cluster;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How the addresses that the nodes of a cluster advertise become addresses to connect to.
+enum respass_address_map
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // As AZURE for hosts of Azure, and wherever all nodes share one host and differ in port; else as ADVERTISED. The
+    // default.
+    RESPASS_ADDRESS_MAP_AUTO = 1,
+    // The configured host with the advertised port. Certificates are verified by the configured name.
+    RESPASS_ADDRESS_MAP_AZURE = 2,
+    // The advertised address, verified by the advertised host: the configured one, and those of
+    // `respass_config_allow_host`.
+    RESPASS_ADDRESS_MAP_ADVERTISED = 3,
+    // As `respass_config_map_address` says. Other addresses are not connected to.
+    RESPASS_ADDRESS_MAP_TABLE = 4,
+    // What RESPASS_OUTPUT_KIND_CONNECT names is what was advertised, and the program knows where that is. Not for
+    // `respass_open`.
+    RESPASS_ADDRESS_MAP_DRIVER = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_address_map respass_address_map;
+#else
+typedef uint32_t respass_address_map;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a connection is for.
+enum respass_lane_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Ordinary commands, of everybody.
+    RESPASS_LANE_KIND_MAIN = 1,
+    // One blocking command after the other.
+    RESPASS_LANE_KIND_BLOCKING = 2,
+    // A session's own.
+    RESPASS_LANE_KIND_SESSION = 3,
+    // Subscriptions.
+    RESPASS_LANE_KIND_SUBSCRIBER = 4,
+    // MONITOR.
+    RESPASS_LANE_KIND_MONITOR = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_lane_kind respass_lane_kind;
+#else
+typedef uint32_t respass_lane_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What is subscribed to.
+enum respass_channel_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint8_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // A channel by its name (`SUBSCRIBE`).
+    RESPASS_CHANNEL_KIND_CHANNEL = 1,
+    // All channels whose names match (`PSUBSCRIBE`).
+    RESPASS_CHANNEL_KIND_PATTERN = 2,
+    // A channel that lives on the shard of its slot (`SSUBSCRIBE`).
+    RESPASS_CHANNEL_KIND_SHARD = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_channel_kind respass_channel_kind;
+#else
+typedef uint8_t respass_channel_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -436,6 +585,26 @@ typedef struct respass_answer {
     size_t node;
 } respass_answer;
 
+// Where the parts of one message are in the block. Offsets and lengths are in bytes; absent parts are empty.
+typedef struct respass_message_entry {
+    // What it is.
+    respass_message_kind kind;
+    // Of a confirmation: how many subscriptions the connection has, as the server told.
+    uint32_t count;
+    // Where the pattern begins.
+    uint64_t pattern_offset;
+    // Its length.
+    uint64_t pattern_len;
+    // Where the channel's name begins (of a pattern's confirmation, the pattern).
+    uint64_t channel_offset;
+    // Its length.
+    uint64_t channel_len;
+    // Where the payload begins.
+    uint64_t payload_offset;
+    // Its length.
+    uint64_t payload_len;
+} respass_message_entry;
+
 // One instruction or result. What it points at is its own: release it with `respass_output_clear`, or with
 // `respass_core_recycle`.
 typedef struct respass_output {
@@ -447,11 +616,11 @@ typedef struct respass_output {
     uint32_t outcome;
     // 0.
     uint32_t reserved;
-    // A connection, a command or a generation.
+    // A connection, a command, a generation or a subscriber.
     uint64_t id;
     // See the kind.
     struct respass_slice text;
-    // The block that string nodes point into.
+    // The block that string nodes and messages point into.
     struct respass_slice bytes;
     // The tape.
     const struct respass_node *nodes;
@@ -461,6 +630,10 @@ typedef struct respass_output {
     const struct respass_answer *answers;
     // Number of replies.
     size_t answers_len;
+    // The messages, in the order they arrived.
+    const struct respass_message_entry *messages;
+    // Number of messages.
+    size_t messages_len;
     // Of RESPASS_OUTPUT_KIND_TOKEN.
     struct respass_token *token;
     // What all of this points into.
@@ -482,6 +655,26 @@ typedef struct respass_auth_status {
     // What last went wrong, if it still does; else empty.
     struct respass_slice last_error;
 } respass_auth_status;
+
+// How one connection stands.
+typedef struct respass_connection_status {
+    // The connection.
+    uint64_t conn;
+    // The host that was dialled.
+    struct respass_slice host;
+    // The port that was dialled.
+    uint32_t port;
+    // What it is for: a RESPASS_LANE_KIND_….
+    uint32_t lane;
+    // Whether it is logged in: 1 or 0.
+    uint32_t is_ready;
+    // 0.
+    uint32_t reserved;
+    // When the token that it uses ends, by its own claim, since 1970; 0 where that is not known.
+    uint64_t expires_on_us;
+    // The same as well as it is known, on the monotonic clock; 0 without a token.
+    uint64_t expires_at_us;
+} respass_connection_status;
 
 // Both clocks, read at the same moment.
 typedef struct respass_now {
@@ -508,6 +701,22 @@ typedef struct respass_tape {
 
 // Told that a request was answered, on the thread that answered it. May not call anything on that request.
 typedef void (*respass_wake)(void *data);
+
+// One message. What it is not about is empty.
+typedef struct respass_message {
+    // A RESPASS_MESSAGE_KIND_….
+    uint32_t kind;
+    // Of a confirmation: how many subscriptions the connection has.
+    uint32_t count;
+    // Whose it is; see `respass_core_open_subscriber`.
+    uint64_t subscriber;
+    // The pattern that matched.
+    struct respass_slice pattern;
+    // The channel; of a pattern's confirmation, the pattern.
+    struct respass_slice channel;
+    // What was published; of RESPASS_MESSAGE_KIND_REFUSED, why; of RESPASS_MESSAGE_KIND_MONITOR, the line.
+    struct respass_slice payload;
+} respass_message;
 
 #ifdef __cplusplus
 extern "C" {
@@ -594,6 +803,15 @@ respass_result respass_client_next_notice(struct respass_client *client,
 // How the client stands with its login. The texts are borrowed until the next non-const call on it.
 respass_result respass_client_auth_status(struct respass_client *client, struct respass_auth_status *status);
 
+// How many connections there are; `respass_client_connection_at` tells of each of them, as it is now.
+respass_result respass_client_connection_count(struct respass_client *client, size_t *count);
+
+// One of the connections that `respass_client_connection_count` counted. Its texts are borrowed until the next
+// non-const call on the client.
+respass_result respass_client_connection_at(const struct respass_client *client,
+                                            size_t index,
+                                            struct respass_connection_status *connection);
+
 // A configuration without TLS and without login. Free it with `respass_config_free`, at any time after
 // `respass_core_new`.
 respass_result respass_config_new(const char *host,
@@ -657,6 +875,31 @@ respass_result respass_config_set_database(struct respass_config *config, uint32
 
 // Bytes of commands that may be queued and in flight; 64 MiB by default.
 respass_result respass_config_set_queued_bytes_max(struct respass_config *config, size_t queued_bytes_max);
+
+// Connections for blocking commands and sessions together; 64 by default. Who finds none free waits.
+respass_result respass_config_set_own_connections_max(struct respass_config *config,
+                                                      size_t own_connections_max);
+
+// Whether the server must be a node of a cluster; `cluster` is a `RESPASS_CLUSTER_…`.
+respass_result respass_config_set_cluster(struct respass_config *config, uint32_t cluster);
+
+// Where the nodes of a cluster are, which advertise addresses of their own; `address_map` is a
+// `RESPASS_ADDRESS_MAP_…`. Hosts and addresses that were given before are forgotten.
+respass_result respass_config_set_address_map(struct respass_config *config, uint32_t address_map);
+
+// RESPASS_ADDRESS_MAP_ADVERTISED, and nodes at this host get commands and logins, too: a name, an address, or
+// `*.example.com` for every name below it. Repeated calls add up.
+respass_result respass_config_allow_host(struct respass_config *config, const char *host, size_t host_len);
+
+// RESPASS_ADDRESS_MAP_TABLE, and the node that advertises `host` and `port` is at `to_host` and `to_port`. Repeated
+// calls add up.
+respass_result respass_config_map_address(struct respass_config *config,
+                                          const char *host,
+                                          size_t host_len,
+                                          uint16_t port,
+                                          const char *to_host,
+                                          size_t to_host_len,
+                                          uint16_t to_port);
 
 // How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
 respass_result respass_config_set_timeout(struct respass_config *config, uint32_t timer, uint64_t timeout_us);
@@ -778,6 +1021,15 @@ respass_result respass_core_next_wakeup(const struct respass_core *core,
 // How the core stands with its login. The texts are borrowed until the next non-const call on it.
 respass_result respass_core_auth_status(struct respass_core *core, struct respass_auth_status *status);
 
+// How many connections there are; `respass_core_connection_at` tells of each of them, as it is now.
+respass_result respass_core_connection_count(struct respass_core *core, size_t *count);
+
+// One of the connections that `respass_core_connection_count` counted. Its texts are borrowed until the next
+// non-const call on the core.
+respass_result respass_core_connection_at(const struct respass_core *core,
+                                          size_t index,
+                                          struct respass_connection_status *connection);
+
 // A user with a password; an empty user name stands for the default user.
 respass_result respass_credential_password(const char *username,
                                            size_t username_len,
@@ -864,6 +1116,65 @@ respass_result respass_token_request_fail(struct respass_token_request *request,
                                           uint64_t retry_after_us,
                                           bool is_permanent);
 
+// A session: a connection that nobody else uses, from its first command on. WATCH and UNWATCH are allowed in it.
+respass_result respass_core_open_session(struct respass_core *core,
+                                         struct respass_now now,
+                                         uint64_t *session);
+
+// As `respass_core_submit`, in a session.
+respass_result respass_core_submit_in(struct respass_core *core,
+                                      uint64_t session,
+                                      size_t argc,
+                                      const char *const *argv,
+                                      const size_t *argv_len,
+                                      uint64_t timeout_us,
+                                      struct respass_now now,
+                                      uint64_t *command);
+
+// As `respass_core_submit_transaction`, in a session: where a key that it watches was written to, the answer is a node
+// of kind RESPASS_KIND_NULL; where its connection was lost since WATCH, the transaction fails with
+// RESPASS_ERROR_CODE_WATCH_LOST.
+respass_result respass_core_submit_transaction_in(struct respass_core *core,
+                                                  uint64_t session,
+                                                  const void *bytes,
+                                                  size_t bytes_len,
+                                                  const uint32_t *lengths,
+                                                  size_t lengths_len,
+                                                  struct respass_now now,
+                                                  uint64_t *command);
+
+// Ends a session, and with it what it watches. Does nothing where it has ended already.
+respass_result respass_core_close_session(struct respass_core *core,
+                                          uint64_t session,
+                                          struct respass_now now);
+
+// A session: a connection that no other call uses, from its first command on. WATCH and UNWATCH are allowed in it.
+// Sessions end with `respass_session_close`, and with their client.
+respass_result respass_session_open(struct respass_client *client,
+                                    uint64_t *session,
+                                    struct respass_error *error);
+
+// As `respass_command`, in a session.
+respass_result respass_session_command(struct respass_client *client,
+                                       uint64_t session,
+                                       size_t argc,
+                                       const char *const *argv,
+                                       const size_t *argv_len,
+                                       struct respass_reply **reply,
+                                       struct respass_error *error);
+
+// As `respass_transaction`, in a session: where a key that it watches was written to, the reply is of kind
+// RESPASS_KIND_NULL; where its connection was lost since WATCH, the call fails with RESPASS_ERROR_CODE_WATCH_LOST.
+// Either way, begin again with WATCH.
+respass_result respass_session_transaction(struct respass_client *client,
+                                           uint64_t session,
+                                           const struct respass_batch *batch,
+                                           struct respass_reply **reply,
+                                           struct respass_error *error);
+
+// Ends a session, and with it what it watches. Does nothing where it has ended already.
+respass_result respass_session_close(struct respass_client *client, uint64_t session);
+
 // A source that asks nothing until somebody subscribes. `seed` points at 32 bytes from the system's random source.
 respass_result respass_source_new(const uint8_t *seed,
                                   struct respass_now now,
@@ -923,6 +1234,72 @@ respass_result respass_source_next_output(struct respass_source *source,
 respass_result respass_source_next_wakeup(const struct respass_source *source,
                                           uint64_t *wakeup_us);
 
+// A subscriber, which has connections of its own as it needs them. What it gets comes as outputs of kind
+// RESPASS_OUTPUT_KIND_MESSAGES.
+respass_result respass_core_open_subscriber(struct respass_core *core,
+                                            struct respass_now now,
+                                            uint64_t *subscriber);
+
+// A subscriber that gets every command which one server runs.
+respass_result respass_core_open_monitor(struct respass_core *core,
+                                         struct respass_now now,
+                                         uint64_t *subscriber);
+
+// Subscribes to channels, until they are unsubscribed from or the subscriber is closed. `kind` is a
+// RESPASS_CHANNEL_KIND_…. Where `channels_len` is NULL, each channel ends with a NUL.
+respass_result respass_core_subscribe(struct respass_core *core,
+                                      uint64_t subscriber,
+                                      uint32_t kind,
+                                      size_t count,
+                                      const char *const *channels,
+                                      const size_t *channels_len,
+                                      struct respass_now now);
+
+// Ends subscriptions: all of the kind where `count` is 0. The rest as in `respass_core_subscribe`.
+respass_result respass_core_unsubscribe(struct respass_core *core,
+                                        uint64_t subscriber,
+                                        uint32_t kind,
+                                        size_t count,
+                                        const char *const *channels,
+                                        const size_t *channels_len,
+                                        struct respass_now now);
+
+// Ends a subscriber and its connections. No message of its follows. Does nothing where it has ended already.
+respass_result respass_core_close_subscriber(struct respass_core *core,
+                                             uint64_t subscriber,
+                                             struct respass_now now);
+
+// Subscribes to channels, until they are unsubscribed from or the client is closed. `kind` is a
+// RESPASS_CHANNEL_KIND_…. Where `channels_len` is NULL, each channel ends with a NUL. `respass_next_message` tells
+// when the subscription stands, or why it was refused.
+respass_result respass_subscribe(struct respass_client *client,
+                                 uint32_t kind,
+                                 size_t count,
+                                 const char *const *channels,
+                                 const size_t *channels_len,
+                                 struct respass_error *error);
+
+// Ends subscriptions: all of the kind where `count` is 0. The rest as in `respass_subscribe`.
+respass_result respass_unsubscribe(struct respass_client *client,
+                                   uint32_t kind,
+                                   size_t count,
+                                   const char *const *channels,
+                                   const size_t *channels_len,
+                                   struct respass_error *error);
+
+// Every command that the server runs, from now on until the client is closed: messages of kind
+// RESPASS_MESSAGE_KIND_MONITOR.
+respass_result respass_monitor(struct respass_client *client, struct respass_error *error);
+
+// Waits for the next message, for so long at most (`RESPASS_NEVER_US`: for ever), and keeps the connections alive and
+// logged in meanwhile. `RESPASS_RESULT_END` where none came. Its texts are borrowed until the next non-const call on
+// the client. Messages that come while other calls run wait for this one; where they take up more than 64 MiB, the
+// oldest give way to one of kind RESPASS_MESSAGE_KIND_GAP.
+respass_result respass_next_message(struct respass_client *client,
+                                    uint64_t timeout_us,
+                                    struct respass_message *message,
+                                    struct respass_error *error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -962,6 +1339,22 @@ static inline respass_slice respass_node_text(const respass_node *node, respass_
     return text;
 }
 
+/* One of the messages of an output, as long as that is not cleared. */
+static inline respass_message respass_output_message(const respass_output *output, size_t index) {
+    const respass_message_entry *entry = output->messages + index;
+    respass_message message;
+    message.kind = entry->kind;
+    message.count = entry->count;
+    message.subscriber = output->id;
+    message.pattern.data = output->bytes.data + entry->pattern_offset;
+    message.pattern.len = (size_t)entry->pattern_len;
+    message.channel.data = output->bytes.data + entry->channel_offset;
+    message.channel.len = (size_t)entry->channel_len;
+    message.payload.data = output->bytes.data + entry->payload_offset;
+    message.payload.len = (size_t)entry->payload_len;
+    return message;
+}
+
 #endif
 
 /*
@@ -980,7 +1373,8 @@ static inline respass_slice respass_node_text(const respass_node *node, respass_
  *   with length 0 only.
  * - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a
  *   `respass_reply`.
- * - A credential and a wake function are the only callbacks. There is no log, no thread, no thread-local; the one
- *   thing that is global is the table of handles.
+ * - A credential and a wake function are the only callbacks. There is no log and no thread-local; the one thing that
+ *   is global is the table of handles. A thread is only made, by a blocking client, to look up a host's name while
+ *   other connections of that client must not wait; it ends with the look-up.
  * - A panic inside is caught: the handle answers `RESPASS_RESULT_PANIC` from then on, and `_free` still works.
  */

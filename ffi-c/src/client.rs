@@ -7,7 +7,7 @@ use crate::error::{ErrorReport, told};
 use crate::handle::{self, Failure, place};
 use crate::output::Output;
 use crate::reply::{Piece, Reply};
-use crate::status::AuthStatus;
+use crate::status::{AuthStatus, ConnectionStatus, connection_at};
 use crate::{RESPASS_RESULT_END, ResultCode};
 use respass_core::{Command, Credential, ErrorCode};
 use std::ffi::c_char;
@@ -23,13 +23,13 @@ pub struct Client {
 object!(Client, Box<State>, 10, |state: Box<State>| state.driver.forsake());
 
 pub(crate) struct State {
-    driver: Driver,
+    pub(crate) driver: Driver,
     /// What `AuthStatus` points at.
     status: respass_core::AuthStatus,
 }
 
 /// Hands the reply over, or drops it where nobody wants it.
-fn hand_over(piece: Piece, reply: Option<&mut MaybeUninit<*mut Reply>>) {
+pub(crate) fn hand_over(piece: Piece, reply: Option<&mut MaybeUninit<*mut Reply>>) {
     if let Some(reply) = reply {
         reply.write(handle::insert(piece));
     }
@@ -53,6 +53,10 @@ pub extern "C" fn respass_open(
             let place = place(client)?;
             if config.tokens.is_none() && matches!(config.core.credential, Credential::Token { .. }) {
                 let text = "tokens need a credential: respass_config_set_credential";
+                return Err(Failure::new(ErrorCode::InvalidConfig as ResultCode, text));
+            }
+            if config.core.address_map == respass_core::AddressMap::Driver {
+                let text = "a blocking client connects by itself: respass_config_map_address";
                 return Err(Failure::new(ErrorCode::InvalidConfig as ResultCode, text));
             }
             let mut driver = Driver::new(config.with_authorities()?, config.tokens.as_ref())?;
@@ -234,6 +238,30 @@ pub extern "C" fn respass_client_auth_status(
         client.status = client.driver.core.auth_status();
         place.write(AuthStatus::of(&client.status));
     })
+}
+
+/// How many connections there are; `respass_client_connection_at` tells of each of them, as it is now.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_client_connection_count(
+    client: *mut Client,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> ResultCode {
+    enter!(mut client => {
+        let place = place(count)?;
+        client.status = client.driver.core.auth_status();
+        place.write(client.status.connections.len());
+    })
+}
+
+/// One of the connections that `respass_client_connection_count` counted. Its texts are borrowed until the next
+/// non-const call on the client.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_client_connection_at(
+    client: *const Client,
+    index: usize,
+    connection: Option<&mut MaybeUninit<ConnectionStatus>>,
+) -> ResultCode {
+    enter!(client => place(connection)?.write(connection_at(&client.status, index)?))
 }
 
 /// A client that never connected.

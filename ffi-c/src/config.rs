@@ -4,9 +4,9 @@ use crate::ResultCode;
 use crate::credential::Tokens;
 use crate::error::{ErrorReport, told};
 use crate::handle::{self, Failure, place};
-use crate::input::Timer;
+use crate::input::{AddressMap, Cluster, Timer};
 use crate::output::Slice;
-use respass_core::{Credential, ErrorCode, Secret, Timeouts, TlsConfig};
+use respass_core::{ClusterMode, Credential, ErrorCode, Secret, Timeouts, TlsConfig};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -218,6 +218,87 @@ pub extern "C" fn respass_config_set_queued_bytes_max(
     })
 }
 
+/// Connections for blocking commands and sessions together; 64 by default. Who finds none free waits.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_own_connections_max(
+    config: *mut Config,
+    own_connections_max: usize,
+) -> ResultCode {
+    enter!(mut config => {
+        config.core.limits.own_connections_max = own_connections_max;
+    })
+}
+
+/// Whether the server must be a node of a cluster; `cluster` is a `RESPASS_CLUSTER_…`.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_cluster(config: *mut Config, cluster: u32) -> ResultCode {
+    enter!(mut config => {
+        config.core.cluster = match cluster {
+            cluster if cluster == Cluster::Detect as u32 => ClusterMode::Detect,
+            cluster if cluster == Cluster::Require as u32 => ClusterMode::Require,
+            _ => return Err(Failure::argument("there is no such cluster mode")),
+        };
+    })
+}
+
+/// Where the nodes of a cluster are, which advertise addresses of their own; `address_map` is a
+/// `RESPASS_ADDRESS_MAP_…`. Hosts and addresses that were given before are forgotten.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_address_map(config: *mut Config, address_map: u32) -> ResultCode {
+    use respass_core::AddressMap as Core;
+    enter!(mut config => {
+        config.core.address_map = match address_map {
+            map if map == AddressMap::Auto as u32 => Core::Auto,
+            map if map == AddressMap::Azure as u32 => Core::Azure,
+            map if map == AddressMap::Advertised as u32 => Core::Advertised { allowed_hosts: Vec::new() },
+            map if map == AddressMap::Table as u32 => Core::Table(Vec::new()),
+            map if map == AddressMap::Driver as u32 => Core::Driver,
+            _ => return Err(Failure::argument("there is no such address map")),
+        };
+    })
+}
+
+/// RESPASS_ADDRESS_MAP_ADVERTISED, and nodes at this host get commands and logins, too: a name, an address, or
+/// `*.example.com` for every name below it. Repeated calls add up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_allow_host(
+    config: *mut Config,
+    host: *const c_char,
+    host_len: usize,
+) -> ResultCode {
+    use respass_core::AddressMap as Core;
+    enter!(mut config => {
+        let host = text!(host, host_len)?.to_owned();
+        match &mut config.core.address_map {
+            Core::Advertised { allowed_hosts } => allowed_hosts.push(host),
+            map => *map = Core::Advertised { allowed_hosts: vec![host] },
+        }
+    })
+}
+
+/// RESPASS_ADDRESS_MAP_TABLE, and the node that advertises `host` and `port` is at `to_host` and `to_port`. Repeated
+/// calls add up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn respass_config_map_address(
+    config: *mut Config,
+    host: *const c_char,
+    host_len: usize,
+    port: u16,
+    to_host: *const c_char,
+    to_host_len: usize,
+    to_port: u16,
+) -> ResultCode {
+    use respass_core::AddressMap as Core;
+    enter!(mut config => {
+        let from = (text!(host, host_len)?.to_owned(), port);
+        let to = (text!(to_host, to_host_len)?.to_owned(), to_port);
+        match &mut config.core.address_map {
+            Core::Table(rows) => rows.push((from, to)),
+            map => *map = Core::Table(vec![(from, to)]),
+        }
+    })
+}
+
 /// How long to wait for what; `timer` is a `RESPASS_TIMER_…`.
 #[unsafe(no_mangle)]
 pub extern "C" fn respass_config_set_timeout(config: *mut Config, timer: u32, timeout_us: u64) -> ResultCode {
@@ -236,6 +317,7 @@ fn timeout_of(timeouts: &mut Timeouts, timer: u32) -> Result<&mut Duration, Fail
         (Timer::KeepAlive, &mut timeouts.keep_alive),
         (Timer::Silence, &mut timeouts.silence),
         (Timer::ReconnectMax, &mut timeouts.reconnect_max),
+        (Timer::Topology, &mut timeouts.topology),
     ];
     let place = places.into_iter().find(|(kind, _)| *kind as u32 == timer);
     place.map(|(_, place)| place).ok_or_else(|| Failure::argument("there is no such timer"))

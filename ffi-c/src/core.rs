@@ -5,7 +5,7 @@ use crate::handle::{self, Failure, place, seed_of};
 use crate::input::{Cause, Now};
 use crate::output::{Output, Owned, Slice};
 use crate::source::{News, Token};
-use crate::status::AuthStatus;
+use crate::status::{AuthStatus, ConnectionStatus, connection_at};
 use crate::{RESPASS_NEVER_US, ResultCode};
 use respass_core::{Client, Command, CommandId, ConnId, DisconnectCause, ErrorCode, SubmitError};
 use std::ffi::{c_char, c_void};
@@ -20,7 +20,7 @@ pub struct Core {
 object!(Core, Box<State>, 1);
 
 pub(crate) struct State {
-    client: Client,
+    pub(crate) client: Client,
     /// Of a recycled output.
     spare: Option<Owned>,
     /// What `AuthStatus` points at.
@@ -273,6 +273,7 @@ pub extern "C" fn respass_core_recycle(core: *mut Core, output: Option<&mut Outp
     enter!(mut core => {
         if let Some(mut owned) = output.and_then(Output::take) {
             core.client.recycle(std::mem::take(&mut owned.batch));
+            owned.messages = None;
             core.spare = Some(owned);
         }
     })
@@ -302,4 +303,28 @@ pub extern "C" fn respass_core_auth_status(
         core.status = core.client.auth_status();
         place.write(AuthStatus::of(&core.status));
     })
+}
+
+/// How many connections there are; `respass_core_connection_at` tells of each of them, as it is now.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_core_connection_count(
+    core: *mut Core,
+    count: Option<&mut MaybeUninit<usize>>,
+) -> ResultCode {
+    enter!(mut core => {
+        let place = place(count)?;
+        core.status = core.client.auth_status();
+        place.write(core.status.connections.len());
+    })
+}
+
+/// One of the connections that `respass_core_connection_count` counted. Its texts are borrowed until the next
+/// non-const call on the core.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_core_connection_at(
+    core: *const Core,
+    index: usize,
+    connection: Option<&mut MaybeUninit<ConnectionStatus>>,
+) -> ResultCode {
+    enter!(core => place(connection)?.write(connection_at(&core.status, index)?))
 }

@@ -1,19 +1,21 @@
-//! Drives a core over a blocking socket, on the caller's thread. It decides nothing: the core says what to do and
-//! until when to wait.
+//! Drives a core over blocking sockets, on the caller's thread. It decides nothing: the core says what to do and until
+//! when to wait.
 
+use crate::answers::{Answers, Run};
 use crate::clock::{self, Clock};
 use crate::credential::{Subscription, Tokens};
 use crate::handle::Failure;
-use crate::reply::{Piece, Replies, Spare};
-use crate::socket::{Progress, Socket, wait};
+use crate::links::{Links, Step};
+use crate::messages::Messages;
+use crate::output;
+use crate::reply::Piece;
+use crate::socket::{Progress, Socket};
 use crate::source::News;
-use crate::{error, output};
 use respass_core::{
-    Client, CommandError, CommandId, ConnId, DisconnectCause, Instant, Notice, Now, Output, ReplyBatch,
-    SubmitError,
+    ChannelKind, Client, CommandId, ConnId, DisconnectCause, Instant, Message, Notice, Now, Output,
+    SessionId, SubmitError, SubscriberId,
 };
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +31,6 @@ const ARGUMENT_OVERHEAD: usize = 8;
 /// A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
 /// command from being written.
 const LOOKS_MAX: usize = 16;
-/// So little is copied: a short reply that is kept must not keep a read's memory.
-const SMALL_LEN: usize = 4 << 10;
 /// After less silence nothing unasked is looked for: it saves a system call a command.
 const SILENCE_MIN: Duration = Duration::from_millis(1);
 /// Of notices that nobody asks for, the latest are kept.
@@ -38,13 +38,13 @@ const NOTICES_MAX: usize = 256;
 
 pub(crate) struct Driver {
     pub(crate) core: Client,
-    connect_timeout: Duration,
-    link: Option<Link>,
+    links: Links,
     subscription: Option<Subscription>,
     /// One was asked for: the bell may ring.
     awaits_token: bool,
     clock: Clock,
     now: Now,
+    /// When a read had something.
     received_at: Instant,
     answers: Answers,
     /// Appended commands whose replies were not asked for, in order.
@@ -53,124 +53,20 @@ pub(crate) struct Driver {
     appended_len: usize,
     write_len: usize,
     notices: VecDeque<Notice>,
-}
-
-struct Link {
-    conn: ConnId,
-    socket: Socket,
-    /// The socket took less than there is.
-    is_full: bool,
-}
-
-/// What came, until somebody wants it.
-#[derive(Default)]
-struct Answers {
-    /// In the order of their commands, within a batch and from batch to batch.
-    batches: VecDeque<Arc<Replies>>,
-    /// Answers of the first batch that were looked at.
-    seen: usize,
-    failed: Vec<(CommandId, CommandError)>,
-    spare: Arc<Spare>,
-}
-
-/// Some of the answers of a batch.
-type Run = (Arc<Replies>, Range<usize>);
-
-impl Answers {
-    fn put(&mut self, replies: ReplyBatch, core: &mut Client) {
-        let kept = if replies.bytes.len() <= SMALL_LEN {
-            let ReplyBatch { bytes, nodes, answers } = &replies;
-            let copy = ReplyBatch { bytes: bytes.clone(), nodes: nodes.clone(), answers: answers.clone() };
-            core.recycle(replies);
-            Replies { replies: copy, home: None }
-        } else {
-            Replies { replies, home: Some(self.spare.clone()) }
-        };
-        self.batches.push_back(Arc::new(kept));
-    }
-
-    /// The next one, of commands that are asked for in order. Those of commands before it are forgotten.
-    fn take_next(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
-        while let Some(batch) = self.batches.front() {
-            while let Some(answer) = batch.replies.answers.get(self.seen) {
-                if answer.command > id {
-                    return self.take_failure(id);
-                }
-                self.seen += 1;
-                if answer.command == id {
-                    return Some(outcome(Piece { batch: batch.clone(), node: answer.node }));
-                }
-            }
-            self.batches.pop_front();
-            self.seen = 0;
-        }
-        self.take_failure(id)
-    }
-
-    /// As many as came together and answer the commands that are due, beginning with the first of them: the batch,
-    /// and which of its answers.
-    fn take_run(&mut self, due: &VecDeque<CommandId>) -> Option<Run> {
-        let first = *due.front()?;
-        while let Some(batch) = self.batches.front() {
-            let answers = batch.replies.answers.get(self.seen..).unwrap_or_default();
-            let skipped = answers.iter().take_while(|answer| answer.command < first).count();
-            let rest = answers.iter().skip(skipped);
-            let len = rest.zip(due).take_while(|(answer, due)| answer.command == **due).count();
-            let start = self.seen + skipped;
-            if len > 0 {
-                self.seen = start + len;
-                return Some((batch.clone(), start..start + len));
-            }
-            if start < batch.replies.answers.len() {
-                return None;
-            }
-            self.batches.pop_front();
-            self.seen = 0;
-        }
-        None
-    }
-
-    /// The latest one.
-    fn take_latest(&mut self, id: CommandId) -> Option<Result<Piece, Failure>> {
-        for batch in self.batches.iter().rev() {
-            let answers = &batch.replies.answers;
-            if let Ok(index) = answers.binary_search_by_key(&id, |answer| answer.command) {
-                return Some(outcome(Piece { batch: batch.clone(), node: answers[index].node }));
-            }
-        }
-        self.take_failure(id)
-    }
-
-    fn take_failure<R>(&mut self, id: CommandId) -> Option<Result<R, Failure>> {
-        let index = self.failed.iter().position(|(failed, _)| *failed == id)?;
-        let (_, error) = self.failed.remove(index);
-        Some(Err(Failure::from(&error)))
-    }
-
-    fn clear(&mut self) {
-        self.batches.clear();
-        self.seen = 0;
-        self.failed.clear();
-    }
-}
-
-/// An error reply is a failure of its command.
-fn outcome(piece: Piece) -> Result<Piece, Failure> {
-    let view = piece.view();
-    if view.kind() == respass_core::resp::Kind::Error { Err(error::of_reply(&view)) } else { Ok(piece) }
+    /// Of all subscriptions; there from the first one on.
+    subscriber: Option<SubscriberId>,
+    messages: Messages,
 }
 
 impl Driver {
     pub(crate) fn new(config: respass_core::Config, tokens: Option<&Arc<Tokens>>) -> Result<Driver, Failure> {
         let mut clock = Clock::new();
         let now = clock.now();
-        let connect_timeout = config.timeouts.connect;
         let core = Client::new(config, clock::seed()?, now)
             .map_err(|error| Failure::new(respass_core::ErrorCode::InvalidConfig as u32, error.text))?;
         Ok(Driver {
             core,
-            connect_timeout,
-            link: None,
+            links: Links::default(),
             subscription: tokens.map(Subscription::new).transpose()?,
             awaits_token: false,
             clock,
@@ -181,6 +77,8 @@ impl Driver {
             appended_len: 0,
             write_len: FIRST_WRITE_LEN,
             notices: VecDeque::new(),
+            subscriber: None,
+            messages: Messages::default(),
         })
     }
 
@@ -284,12 +182,69 @@ impl Driver {
         self.obey();
     }
 
+    pub(crate) fn open_session(&mut self) -> Result<SessionId, Failure> {
+        self.now = self.clock.now();
+        Ok(self.core.open_session(self.now)?)
+    }
+
+    pub(crate) fn close_session(&mut self, session: SessionId) {
+        self.now = self.clock.now();
+        self.core.close_session(session, self.now);
+        self.obey();
+    }
+
+    pub(crate) fn subscribe(&mut self, kind: ChannelKind, channels: &[&[u8]]) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.catch_up();
+        let subscriber = match self.subscriber {
+            Some(subscriber) => subscriber,
+            None => self.core.open_subscriber(self.now)?,
+        };
+        self.subscriber = Some(subscriber);
+        self.core.subscribe(subscriber, kind, channels, self.now)?;
+        self.obey();
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribe(&mut self, kind: ChannelKind, channels: &[&[u8]]) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.catch_up();
+        if let Some(subscriber) = self.subscriber {
+            self.core.unsubscribe(subscriber, kind, channels, self.now)?;
+            self.obey();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn monitor(&mut self) -> Result<(), Failure> {
+        self.now = self.clock.now();
+        self.core.open_monitor(self.now)?;
+        self.obey();
+        Ok(())
+    }
+
+    /// The next message, or `None` where none came in time.
+    pub(crate) fn next_message(&mut self, timeout: Duration) -> Option<(SubscriberId, Message<'_>)> {
+        if !self.messages.has_next() {
+            self.now = self.clock.now();
+            let end = self.now.monotonic + timeout;
+            self.look();
+            self.handle_time();
+            self.obey();
+            while !self.messages.has_next() && self.now.monotonic < end {
+                self.wait(end.since(self.now.monotonic));
+                self.obey();
+            }
+        }
+        self.messages.next()
+    }
+
     /// Ends everything, with a word to the server where it can be had at once.
     pub(crate) fn close(&mut self) {
         self.now = self.clock.now();
         self.core.close(self.now);
         self.obey();
-        self.link = None;
+        self.links.clear();
     }
 
     pub(crate) fn next_notice(&mut self) -> Option<Notice> {
@@ -309,14 +264,23 @@ impl Driver {
         if self.now.monotonic.since(self.received_at) < SILENCE_MIN {
             return;
         }
-        if self.link.as_ref().is_none_or(|link| self.core.is_idle(link.conn)) {
-            for _ in 0..LOOKS_MAX {
-                if !self.read(|socket, buffer| socket.read_now(buffer)) {
-                    break;
+        self.look();
+        self.handle_time();
+    }
+
+    /// Reads what is here, but not the replies that a single connection is going to be asked for anyway.
+    fn look(&mut self) {
+        for _ in 0..LOOKS_MAX {
+            let has_more = match self.links.only() {
+                Some(conn) => {
+                    self.core.is_idle(conn) && self.read(conn, |socket, buffer| socket.read_now(buffer))
                 }
+                None => !self.links.is_empty() && self.serve(Duration::ZERO),
+            };
+            if !has_more {
+                break;
             }
         }
-        self.handle_time();
     }
 
     /// Does what is to be done, and then waits once, unless something came of it already.
@@ -332,14 +296,16 @@ impl Driver {
     fn obey(&mut self) -> bool {
         let mut has_answer = false;
         self.appended_len = 0;
-        if self.link.as_ref().is_some_and(|link| link.is_full) {
-            self.write();
+        for index in 0..self.links.len() {
+            if let Some(conn) = self.links.full_at(index) {
+                self.write(conn);
+            }
         }
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Connect { conn, host, port } => self.connect(conn, &host, port),
-                Output::Disconnect { conn, last_bytes } => self.disconnect(conn, &last_bytes),
-                Output::Transmit { .. } => self.write(),
+                Output::Disconnect { conn, last_bytes } => self.links.close(conn, &last_bytes),
+                Output::Transmit { conn } => self.write(conn),
                 Output::TokenNeeded { newer_than } => self.need_token(newer_than),
                 Output::Replies(batch) => {
                     has_answer = true;
@@ -347,7 +313,7 @@ impl Driver {
                 }
                 Output::Failed { command, error } => {
                     has_answer = true;
-                    self.answers.failed.push((command, error));
+                    self.answers.put_failure(command, error);
                 }
                 Output::Notice(notice) => {
                     if self.notices.len() == NOTICES_MAX {
@@ -355,6 +321,7 @@ impl Driver {
                     }
                     self.notices.push_back(notice);
                 }
+                Output::Messages(batch) => self.messages.put(batch),
                 other => unreachable!("an output of a newer core: {other:?}"),
             }
         }
@@ -367,16 +334,12 @@ impl Driver {
         let timer_at = self.now.monotonic + due;
         let delay = due.min(delay_max);
         if !delay.is_zero() {
-            match &mut self.link {
-                Some(link) if !link.is_full && !self.awaits_token => {
-                    self.read(|socket, buffer| socket.read(buffer, delay));
+            match self.links.only() {
+                Some(conn) if !self.awaits_token => {
+                    self.read(conn, |socket, buffer| socket.read(buffer, delay));
                 }
-                link => {
-                    let socket = link.as_ref().map(|link| (&link.socket, link.is_full));
-                    let bell = self.subscription.as_ref().map(|subscription| subscription.bell.as_fd());
-                    let is_ready = wait(socket, bell, delay);
-                    self.now = self.clock.now();
-                    self.read_if(is_ready);
+                _ => {
+                    self.serve(delay);
                 }
             }
         }
@@ -385,12 +348,31 @@ impl Driver {
         }
     }
 
-    fn read_if(&mut self, is_ready: bool) {
+    /// Waits for all connections and the bell, and sees to those that have something. Whether there was any.
+    fn serve(&mut self, delay: Duration) -> bool {
+        let bell = self.subscription.as_ref().map(|subscription| subscription.bell.as_fd());
+        let ready = self.links.wait(bell, delay);
+        self.now = self.clock.now();
         if let Some(subscription) = &self.subscription {
             subscription.silence();
         }
-        if is_ready {
-            self.read(|socket, buffer| socket.read_now(buffer));
+        for &conn in &ready {
+            let step = self.links.step(conn);
+            self.follow(conn, step);
+        }
+        !ready.is_empty()
+    }
+
+    fn follow(&mut self, conn: ConnId, step: Step) {
+        match step {
+            Step::None => {}
+            Step::Connected => self.core.handle_connected(conn, self.now),
+            Step::Failed(text) => {
+                self.core.handle_disconnected(conn, DisconnectCause::ConnectFailed(text), self.now);
+            }
+            Step::Readable => {
+                self.read(conn, |socket, buffer| socket.read_now(buffer));
+            }
         }
     }
 
@@ -403,9 +385,8 @@ impl Driver {
     }
 
     /// Reads into the core's own memory. Whether there was something, the connection's end included.
-    fn read(&mut self, read: impl FnOnce(&mut Socket, &mut Vec<u8>) -> Progress) -> bool {
-        let Some(link) = &mut self.link else { return false };
-        let conn = link.conn;
+    fn read(&mut self, conn: ConnId, read: impl FnOnce(&mut Socket, &mut Vec<u8>) -> Progress) -> bool {
+        let Some(link) = self.links.connected(conn) else { return false };
         if let Some(spare) = self.answers.spare.try_lock().ok().and_then(|mut spare| spare.take()) {
             self.core.recycle(spare);
         }
@@ -416,17 +397,15 @@ impl Driver {
         match progress {
             Progress::Nothing => return false,
             Progress::Bytes(_) => self.received_at = self.now.monotonic,
-            Progress::Closed => self.lose(DisconnectCause::Closed),
-            Progress::Broken(text) => self.lose(DisconnectCause::Broken(text)),
+            Progress::Closed => self.lose(conn, DisconnectCause::Closed),
+            Progress::Broken(text) => self.lose(conn, DisconnectCause::Broken(text)),
         }
         true
     }
 
-    fn lose(&mut self, cause: DisconnectCause) {
-        if let Some(link) = self.link.take() {
-            drop(link.socket);
-            self.core.handle_disconnected(link.conn, cause, self.now);
-        }
+    fn lose(&mut self, conn: ConnId, cause: DisconnectCause) {
+        self.links.close(conn, &[]);
+        self.core.handle_disconnected(conn, cause, self.now);
     }
 
     fn handle_time(&mut self) {
@@ -452,42 +431,24 @@ impl Driver {
     }
 
     fn connect(&mut self, conn: ConnId, host: &str, port: u16) {
-        let socket = Socket::connect(host, port, self.connect_timeout);
+        let step = self.links.connect(conn, host, port);
         self.now = self.clock.now();
-        match socket {
-            Ok(socket) => {
-                self.link = Some(Link { conn, socket, is_full: false });
-                self.core.handle_connected(conn, self.now);
-            }
-            Err(error) => {
-                let text = format!("{host}:{port}: {error}");
-                self.core.handle_disconnected(conn, DisconnectCause::ConnectFailed(text), self.now);
-            }
-        }
-    }
-
-    fn disconnect(&mut self, conn: ConnId, last_bytes: &[u8]) {
-        if let Some(link) = self.link.take_if(|link| link.conn == conn)
-            && !last_bytes.is_empty()
-        {
-            // The best that can be done; the socket may be gone.
-            let _ = link.socket.write(last_bytes);
-        }
+        self.follow(conn, step);
     }
 
     /// Writes until the socket or the core has no more.
-    fn write(&mut self) {
-        let Some(link) = &mut self.link else { return };
+    fn write(&mut self, conn: ConnId) {
+        let Some(link) = self.links.connected(conn) else { return };
         loop {
-            let bytes = self.core.transmit(link.conn, self.now);
+            let bytes = self.core.transmit(conn, self.now);
             if bytes.is_empty() {
                 link.is_full = false;
                 return;
             }
             match link.socket.write(bytes) {
                 Progress::Bytes(len) => {
-                    self.core.handle_transmitted(link.conn, len, self.now);
-                    if !self.core.has_transmit(link.conn) {
+                    self.core.handle_transmitted(conn, len, self.now);
+                    if !self.core.has_transmit(conn) {
                         link.is_full = false;
                         return;
                     }

@@ -31,4 +31,20 @@ static inline respass_slice respass_node_text(const respass_node *node, respass_
     return text;
 }
 
+/* One of the messages of an output, as long as that is not cleared. */
+static inline respass_message respass_output_message(const respass_output *output, size_t index) {
+    const respass_message_entry *entry = output->messages + index;
+    respass_message message;
+    message.kind = entry->kind;
+    message.count = entry->count;
+    message.subscriber = output->id;
+    message.pattern.data = output->bytes.data + entry->pattern_offset;
+    message.pattern.len = (size_t)entry->pattern_len;
+    message.channel.data = output->bytes.data + entry->channel_offset;
+    message.channel.len = (size_t)entry->channel_len;
+    message.payload.data = output->bytes.data + entry->payload_offset;
+    message.payload.len = (size_t)entry->payload_len;
+    return message;
+}
+
 #endif

@@ -53,6 +53,37 @@ pub enum Timer {
     Silence = 7,
     /// The longest wait between two attempts to connect.
     ReconnectMax = 8,
+    /// Between two looks at a cluster's map that nothing else called for.
+    Topology = 9,
+}
+
+/// Whether the server is taken for a node of a cluster.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cluster {
+    /// As the server says. The default.
+    Detect = 1,
+    /// It must be: a server that knows of no cluster is an error.
+    Require = 2,
+}
+
+/// How the addresses that the nodes of a cluster advertise become addresses to connect to.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressMap {
+    /// As AZURE for hosts of Azure, and wherever all nodes share one host and differ in port; else as ADVERTISED. The
+    /// default.
+    Auto = 1,
+    /// The configured host with the advertised port. Certificates are verified by the configured name.
+    Azure = 2,
+    /// The advertised address, verified by the advertised host: the configured one, and those of
+    /// `respass_config_allow_host`.
+    Advertised = 3,
+    /// As `respass_config_map_address` says. Other addresses are not connected to.
+    Table = 4,
+    /// What RESPASS_OUTPUT_KIND_CONNECT names is what was advertised, and the program knows where that is. Not for
+    /// `respass_open`.
+    Driver = 5,
 }
 
 const _: () = assert!(size_of::<Now>() == 16);

@@ -4,7 +4,9 @@ use crate::error::ErrorReport;
 use crate::input::Now;
 use crate::output::{Answer, Output, Slice};
 use crate::reply::Tape;
-use crate::status::AuthStatus;
+use crate::status::{AuthStatus, ConnectionStatus};
+use crate::subscriber::MessageView;
+use respass_core::MessageEntry;
 use respass_core::resp::Node;
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -41,7 +43,15 @@ fn lines() -> String {
         respass_error: ErrorReport { code, outcome, message, hint }
         respass_auth_status: AuthStatus { is_ready, reserved, expires_on_us, reauth_count, oid, last_error }
         respass_output: Output {
-            kind, code, outcome, reserved, id, text, bytes, nodes, nodes_len, answers, answers_len, token, owner
+            kind, code, outcome, reserved, id, text, bytes, nodes, nodes_len, answers, answers_len, messages,
+            messages_len, token, owner
+        }
+        respass_connection_status: ConnectionStatus {
+            conn, host, port, lane, is_ready, reserved, expires_on_us, expires_at_us
+        }
+        respass_message: MessageView { kind, count, subscriber, pattern, channel, payload }
+        respass_message_entry: MessageEntry {
+            kind, count, pattern_offset, pattern_len, channel_offset, channel_len, payload_offset, payload_len
         }
     }
 }

@@ -17,13 +17,15 @@
 //!   with length 0 only.
 //! - Output bytes are borrowed until the next non-const call on the same handle, or owned by a `respass_output` or a
 //!   `respass_reply`.
-//! - A credential and a wake function are the only callbacks. There is no log, no thread, no thread-local; the one
-//!   thing that is global is the table of handles.
+//! - A credential and a wake function are the only callbacks. There is no log and no thread-local; the one thing that
+//!   is global is the table of handles. A thread is only made, by a blocking client, to look up a host's name while
+//!   other connections of that client must not wait; it ends with the look-up.
 //! - A panic inside is caught: the handle answers `RESPASS_RESULT_PANIC` from then on, and `_free` still works.
 #![expect(clippy::missing_safety_doc, reason = "the contract above is the same for every function")]
 
 #[macro_use]
 mod handle;
+mod answers;
 pub mod batch;
 pub mod client;
 mod clock;
@@ -35,14 +37,18 @@ pub mod error;
 pub mod input;
 #[cfg(test)]
 mod layout;
+mod links;
+mod messages;
 #[cfg(test)]
 mod misuse;
 pub mod output;
 pub mod reply;
 pub mod request;
+pub mod session;
 mod socket;
 pub mod source;
 pub mod status;
+pub mod subscriber;
 
 use output::Slice;
 

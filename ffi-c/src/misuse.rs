@@ -12,7 +12,9 @@ use crate::input::Now;
 use crate::output::*;
 use crate::reply::*;
 use crate::request::*;
+use crate::session::*;
 use crate::source::*;
+use crate::subscriber::*;
 use crate::*;
 use std::collections::BTreeSet;
 use std::ffi::{c_char, c_void};
@@ -160,6 +162,11 @@ fn check_configurations() -> Vec<(String, String)> {
         respass_config_set_client_name: |h| respass_config_set_client_name(h, TEXT, LEN);
         respass_config_set_database: |h| respass_config_set_database(h, 1);
         respass_config_set_queued_bytes_max: |h| respass_config_set_queued_bytes_max(h, 1);
+        respass_config_set_own_connections_max: |h| respass_config_set_own_connections_max(h, 1);
+        respass_config_set_cluster: |h| respass_config_set_cluster(h, 1);
+        respass_config_set_address_map: |h| respass_config_set_address_map(h, 1);
+        respass_config_allow_host: |h| respass_config_allow_host(h, TEXT, LEN);
+        respass_config_map_address: |h| respass_config_map_address(h, TEXT, LEN, 1, TEXT, LEN, 2);
         respass_config_set_timeout: |h| respass_config_set_timeout(h, 1, 1);
         respass_config_set_credential: |h| respass_config_set_credential(h, credential());
         respass_core_new: |h| respass_core_new(h, SEED, NOW, out!());
@@ -199,6 +206,18 @@ fn check_cores() -> Vec<(String, String)> {
         respass_core_recycle: |h| respass_core_recycle(h, None);
         respass_core_next_wakeup: |h| respass_core_next_wakeup(h, NOW, out!());
         respass_core_auth_status: |h| respass_core_auth_status(h, out!());
+        respass_core_connection_count: |h| respass_core_connection_count(h, out!());
+        respass_core_connection_at: |h| respass_core_connection_at(h, 0, out!());
+        respass_core_open_session: |h| respass_core_open_session(h, NOW, out!());
+        respass_core_submit_in: |h| respass_core_submit_in(h, 1, 1, &TEXT, &LEN, 0, NOW, out!());
+        respass_core_submit_transaction_in:
+            |h| respass_core_submit_transaction_in(h, 1, TEXT.cast(), LEN, [1, 9].as_ptr(), 2, NOW, out!());
+        respass_core_close_session: |h| respass_core_close_session(h, 1, NOW);
+        respass_core_open_subscriber: |h| respass_core_open_subscriber(h, NOW, out!());
+        respass_core_open_monitor: |h| respass_core_open_monitor(h, NOW, out!());
+        respass_core_subscribe: |h| respass_core_subscribe(h, 1, 1, 1, &TEXT, &LEN, NOW);
+        respass_core_unsubscribe: |h| respass_core_unsubscribe(h, 1, 1, 1, &TEXT, &LEN, NOW);
+        respass_core_close_subscriber: |h| respass_core_close_subscriber(h, 1, NOW);
     };
     let mut called = check("respass_core", core, rows);
     let token = || handle::insert(News::Failed(respass_core::TokenFailure::transient("no")));
@@ -246,6 +265,16 @@ fn check_clients() -> Vec<(String, String)> {
         respass_client_idle: |h| respass_client_idle(h, 0);
         respass_client_next_notice: |h| respass_client_next_notice(h, out!());
         respass_client_auth_status: |h| respass_client_auth_status(h, out!());
+        respass_client_connection_count: |h| respass_client_connection_count(h, out!());
+        respass_client_connection_at: |h| respass_client_connection_at(h, 0, out!());
+        respass_session_open: |h| respass_session_open(h, out!(), out!());
+        respass_session_command: |h| respass_session_command(h, 1, 1, &TEXT, null(), out!(), out!());
+        respass_session_transaction: |h| respass_session_transaction(h, 1, batch(), out!(), out!());
+        respass_session_close: |h| respass_session_close(h, 1);
+        respass_subscribe: |h| respass_subscribe(h, 1, 1, &TEXT, null(), out!());
+        respass_unsubscribe: |h| respass_unsubscribe(h, 1, 1, &TEXT, null(), out!());
+        respass_monitor: |h| respass_monitor(h, out!());
+        respass_next_message: |h| respass_next_message(h, 0, out!(), out!());
     };
     let mut called = check("respass_client", unconnected, rows);
     let rows = rows! {
@@ -254,6 +283,7 @@ fn check_clients() -> Vec<(String, String)> {
         respass_batch_clear: |h| respass_batch_clear(h);
         respass_append_batch: |h| respass_append_batch(unconnected(), h, out!());
         respass_transaction: |h| respass_transaction(unconnected(), h, out!(), out!());
+        respass_session_transaction: |h| respass_session_transaction(unconnected(), 1, h, out!(), out!());
     };
     called.extend(check("respass_batch", batch, rows));
     let rows = rows! {

@@ -4,7 +4,7 @@ use crate::handle;
 use crate::reply::Replies;
 use crate::source::{News, State, Token};
 use respass_core::resp::Node;
-use respass_core::{Notice, Output as CoreOutput, ReplyBatch, SourceOutput};
+use respass_core::{MessageBatch, MessageEntry, Notice, Output as CoreOutput, ReplyBatch, SourceOutput};
 use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,8 +55,11 @@ pub enum OutputKind {
     /// Command `id` ended without a reply: `code` is a RESPASS_ERROR_…, `outcome` a RESPASS_OUTCOME_…, `text` says
     /// more.
     Failed = 6,
-    /// Worth a log line: `code` is a RESPASS_NOTICE_…, `id` a connection or 0, `text` says more.
+    /// Worth a log line: `code` is a RESPASS_NOTICE_…, `id` a connection, of RESPASS_NOTICE_GAP a subscriber, or 0;
+    /// `text` says more.
     Notice = 7,
+    /// Messages to subscriber `id`: `messages` over `bytes`. `respass_output_message` shows one.
+    Messages = 8,
     /// Of a source: ask the credential for a token, then call `respass_source_fetched` or `_failed`.
     Fetch = 16,
     /// Of a source: hand `token` to `respass_core_token` of every core that depends on the source.
@@ -74,6 +77,7 @@ const _: () = {
     assert!(OutputKind::Replies as u32 == Core::Replies as u32);
     assert!(OutputKind::Failed as u32 == Core::Failed as u32);
     assert!(OutputKind::Notice as u32 == Core::Notice as u32);
+    assert!(OutputKind::Messages as u32 == Core::Messages as u32);
 };
 
 /// One instruction or result. What it points at is its own: release it with `respass_output_clear`, or with
@@ -89,11 +93,11 @@ pub struct Output {
     pub outcome: u32,
     /// 0.
     pub reserved: u32,
-    /// A connection, a command or a generation.
+    /// A connection, a command, a generation or a subscriber.
     pub id: u64,
     /// See the kind.
     pub text: Slice,
-    /// The block that string nodes point into.
+    /// The block that string nodes and messages point into.
     pub bytes: Slice,
     /// The tape.
     pub nodes: *const Node,
@@ -103,6 +107,10 @@ pub struct Output {
     pub answers: *const Answer,
     /// Number of replies.
     pub answers_len: usize,
+    /// The messages, in the order they arrived.
+    pub messages: *const MessageEntry,
+    /// Number of messages.
+    pub messages_len: usize,
     /// Of RESPASS_OUTPUT_KIND_TOKEN.
     pub token: *mut Token,
     /// What all of this points into.
@@ -123,9 +131,11 @@ pub(crate) struct Owned {
     #[expect(dead_code, reason = "is there to be there")]
     shared: Option<Arc<Replies>>,
     text: Vec<u8>,
+    /// Of messages.
+    pub(crate) messages: Option<MessageBatch>,
 }
 
-const _: () = assert!(size_of::<Output>() == 104 || size_of::<usize>() != 8);
+const _: () = assert!(size_of::<Output>() == 120 || size_of::<usize>() != 8);
 const _: () = assert!(size_of::<Slice>() == 16 || size_of::<usize>() != 8);
 // The core's own answers are handed out as they are.
 const _: () = assert!(
@@ -133,6 +143,7 @@ const _: () = assert!(
         && offset_of!(Answer, command) == offset_of!(respass_core::Answer, command)
         && offset_of!(Answer, node) == offset_of!(respass_core::Answer, node)
 );
+const _: () = assert!(size_of::<MessageEntry>() == 56 && align_of::<MessageEntry>() == 8);
 const _: () = assert!(size_of::<Answer>() == 16 && size_of::<Node>() == 16 && align_of::<Node>() == 8);
 
 impl Output {
@@ -149,6 +160,8 @@ impl Output {
             nodes_len: 0,
             answers: std::ptr::null(),
             answers_len: 0,
+            messages: std::ptr::null(),
+            messages_len: 0,
             token: std::ptr::null_mut(),
             owner: std::ptr::null_mut(),
         }
@@ -195,6 +208,20 @@ impl Output {
         }
     }
 
+    fn of_messages(batch: MessageBatch) -> Output {
+        Output {
+            bytes: Slice::of(&batch.bytes),
+            messages: batch.entries.as_ptr(),
+            messages_len: batch.entries.len(),
+            ..Output::new(OutputKind::Messages, 0, batch.subscriber.as_u64())
+        }
+        .owning(Owned { messages: Some(batch), ..Owned::default() })
+    }
+
+    fn owning(self, owned: Owned) -> Output {
+        Output { owner: handle::insert(owned), ..self }
+    }
+
     /// Empties the output, and returns what it owned but for the token.
     pub(crate) fn take(&mut self) -> Option<Owned> {
         let emptied = std::mem::replace(self, Output::none());
@@ -223,13 +250,17 @@ impl Output {
                     .with_text(error.message())
             },
             Some(CoreOutput::Notice(notice)) => Output::of_notice(&notice),
+            Some(CoreOutput::Messages(batch)) => Output::of_messages(batch),
             Some(other) => unreachable!("an output of a newer core: {other:?}"),
         }
     }
 
     pub(crate) fn of_notice(notice: &Notice) -> Output {
-        let conn = notice.conn().map_or(0, |conn| conn.as_u64());
-        Output::new(OutputKind::Notice, notice.kind() as u32, conn).with_text(notice.to_string())
+        let id = match notice {
+            Notice::Gap { subscriber } => subscriber.as_u64(),
+            other => other.conn().map_or(0, |conn| conn.as_u64()),
+        };
+        Output::new(OutputKind::Notice, notice.kind() as u32, id).with_text(notice.to_string())
     }
 
     pub(crate) fn of_source(output: Option<SourceOutput>) -> Output {

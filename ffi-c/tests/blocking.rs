@@ -47,6 +47,43 @@ fn a_second_thread_and_a_child_of_fork_are_turned_away() {
     check("threads");
 }
 
+fn check_lanes(case: &str) {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| native::program("tests/programs/lanes.c"));
+    let (_server, port) = start_server();
+    run(Command::new(program).args([case, "127.0.0.1", &port.to_string()]));
+}
+
+#[test]
+fn a_command_that_waits_holds_up_no_other_and_is_answered_in_its_place() {
+    check_lanes("blocking");
+}
+
+#[test]
+fn a_session_watches_and_says_when_it_lost_sight() {
+    check_lanes("watch");
+}
+
+#[test]
+fn messages_of_every_kind_of_channel_come_in_order() {
+    check_lanes("messages");
+}
+
+#[test]
+fn a_lost_subscription_says_that_there_is_a_gap_and_goes_on() {
+    check_lanes("lost");
+}
+
+#[test]
+fn a_monitor_sees_what_others_do() {
+    check_lanes("monitor");
+}
+
+#[test]
+fn each_connection_tells_what_it_is_for() {
+    check_lanes("connections");
+}
+
 #[test]
 fn opening_tells_that_nobody_answers() {
     run(Command::new(program()).args(["nobody", "127.0.0.1", &free_port().to_string()]));

@@ -70,6 +70,35 @@ fn callbacks_may_submit_and_close_and_a_close_answers_all_that_wait() {
     check("callbacks,close,early-close");
 }
 
+fn check_subscribers(cases: &str) {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| program_with("tests/programs/subscribers.c", &["-luv"]));
+    let (_server, port) = start_server();
+    for name in LOOPS {
+        run(Command::new(program).args([name, cases, "127.0.0.1", &port.to_string()]));
+    }
+}
+
+#[test]
+fn subscribers_hear_what_is_theirs_until_they_are_closed() {
+    check_subscribers("messages,monitor");
+}
+
+#[test]
+fn a_subscriber_that_lost_its_connection_is_told_of_the_gap() {
+    check_subscribers("lost");
+}
+
+#[test]
+fn a_message_may_close_the_driver() {
+    check_subscribers("close-inside");
+}
+
+#[test]
+fn what_waits_or_watches_holds_up_nobody() {
+    check_subscribers("blocking,watch");
+}
+
 #[test]
 fn a_child_of_fork_is_turned_away_and_its_parent_goes_on() {
     let (_server, port) = start_server();

@@ -19,6 +19,28 @@ fn check(name: &str, libraries: &[&str]) {
     assert!(words.last().is_some_and(|renewals| renewals.parse::<u32>().is_ok_and(|n| n > 0)), "{printed}");
 }
 
+/// Messages come ten times a second, none is missed, and the tokens end meanwhile.
+fn check_subscriptions(name: &str, libraries: &[&str]) {
+    let Some(emulator) = start_emulator_with(&["--token-ttl", "4"]) else { return };
+    let program = program_with(&format!("examples/{name}.c"), libraries);
+    let printed = run(Command::new(program)
+        .args([&emulator.host, &emulator.port, &emulator.ca_file, "10"])
+        .env("IDENTITY_ENDPOINT", &emulator.identity_endpoint)
+        .env("IDENTITY_HEADER", &emulator.identity_header));
+    let last = printed.lines().last().expect("a summary");
+    assert!(last.starts_with("heard 100 of 100, gaps: 0, renewals: "), "{printed}");
+}
+
+#[test]
+fn subscriptions_in_a_loop_around_poll_outlast_their_tokens() {
+    check_subscriptions("subscribe_poll", &[]);
+}
+
+#[test]
+fn subscriptions_in_a_libuv_loop_outlast_their_tokens() {
+    check_subscriptions("subscribe_uv", &["-luv"]);
+}
+
 #[test]
 fn blocking_calls_outlast_their_tokens() {
     check("blocking", &[]);

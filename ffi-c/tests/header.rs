@@ -22,9 +22,14 @@ fn generate() -> String {
     config.trailer = Some(format!("{}\n\n{}", inline().trim(), contract()));
     let mut builder = cbindgen::Builder::new().with_config(config);
     // The numbers of errors and reply kinds are the core's; the rest hangs below lib.rs.
-    for source in
-        ["src/lib.rs", "../core/src/error.rs", "../core/src/resp/reply.rs", "../core/src/client/output.rs"]
-    {
+    for source in [
+        "src/lib.rs",
+        "../core/src/error.rs",
+        "../core/src/resp/reply.rs",
+        "../core/src/client/output.rs",
+        "../core/src/client/messages.rs",
+        "../core/src/connection/subscriptions.rs",
+    ] {
         builder = builder.with_src(root().join(source));
     }
     let mut header = Vec::new();

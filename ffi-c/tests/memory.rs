@@ -52,6 +52,11 @@ fn blocking_calls() {
         let (_server, port) = start_server();
         run(valgrind(&blocking).args([case, "127.0.0.1", &port.to_string()]));
     }
+    let lanes = program("tests/programs/lanes.c");
+    for case in ["blocking", "watch", "messages", "lost", "monitor", "connections"] {
+        let (_server, port) = start_server();
+        run(valgrind(&lanes).args([case, "127.0.0.1", &port.to_string()]));
+    }
     let Some(emulator) = start_emulator() else { return };
     let place = [&emulator.host, &emulator.port, &emulator.ca_file];
     run(valgrind_tls(&blocking, &emulator).arg("login").args(place));
@@ -62,10 +67,13 @@ fn drivers() {
     let drivers = program_with("tests/programs/drivers.c", &["-luv"]);
     let cases =
         "binary,large,kinds,errors,pipelines,transactions,timeouts,cancel,callbacks,close,early-close";
+    let subscribers = program_with("tests/programs/subscribers.c", &["-luv"]);
     let (_server, port) = start_server();
     let emulator = start_emulator();
     for name in ["poll", "uv"] {
         run(valgrind(&drivers).args([name, cases, "127.0.0.1", &port.to_string()]));
+        let cases = "messages,lost,close-inside,blocking,watch,monitor";
+        run(valgrind(&subscribers).args([name, cases, "127.0.0.1", &port.to_string()]));
         let Some(emulator) = &emulator else { continue };
         let place = [&emulator.host, &emulator.port, &emulator.ca_file];
         run(valgrind_tls(&drivers, emulator).args([name, "tokens"]).args(place));

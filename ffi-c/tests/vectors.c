@@ -2,7 +2,8 @@
 #include "vector_script.h"
 
 static const char *const NOTICES[] = {"other", "ready", "connection-lost", "login-refused", "reauthenticated",
-    "reauth-refused", "clock-is-wrong", "clock-jumped", "identity-changed"};
+    "reauth-refused", "clock-is-wrong", "clock-jumped", "identity-changed", "topology-changed",
+    "redirect-ignored", "gap", "maintenance"};
 static const char *const OUTCOMES[] = {"", "not-sent", "indeterminate", "refused"};
 static const char *const STATES[] = {"other", "empty", "fresh", "renewing", "late", "expired"};
 

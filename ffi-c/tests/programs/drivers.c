@@ -82,7 +82,7 @@ static respass_config *configure(void) {
 
 static void open_driver(void) {
     respass_config *config = configure();
-    respass_driver_events events = {NULL, app.on_token_needed, on_notice, on_closed};
+    respass_driver_events events = {NULL, app.on_token_needed, on_notice, on_closed, NULL};
     app.notices = 0;
     if (app.is_uv)
         OK(respass_uv_new(uv_default_loop(), config, &events, &app.driver));
@@ -254,7 +254,7 @@ static void on_well(respass_driver *driver, const respass_driver_reply *reply, v
 /* The time that a command has begins when it is submitted, however long ago the loop last ran. */
 static void test_pause(void) {
     const char *ping[] = {"PING"};
-    struct pollfd fds[RESPASS_POLL_FDS];
+    struct pollfd fds[2];
     uint64_t number;
     int wait_ms = -1;
     close_driver();
@@ -273,7 +273,7 @@ static void test_pause(void) {
         OK(RESPASS_SUBMIT(app.driver, on_well, NULL, "PING"));
         turn_now();
         pause_for(700);
-        respass_poll_prepare(app.driver, fds, &wait_ms);
+        CHECK(respass_poll_prepare(app.driver, fds, 2, &wait_ms) == 2);
         CHECK(wait_ms <= 300);
         wait_for(1);
     }

@@ -1,0 +1,256 @@
+/* Blocking calls that need connections of their own: what waits, what watches, what is subscribed to.
+ *
+ *   lanes CASE HOST PORT
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <pthread.h>
+#include <time.h>
+
+#include "check.h"
+
+#define SECOND 1000000
+
+static respass_client *client, *other;
+static respass_error error;
+static respass_reply *reply;
+static respass_message message;
+
+#define SAID(call) said(call, __LINE__)
+
+/* The call went well, or the program ends with what the library says. */
+static void said(respass_result result, int line) {
+    if (result == RESPASS_RESULT_OK) return;
+    fprintf(stderr, "line %d: %u %s\n", line, (unsigned)result, error.message);
+    exit(1);
+}
+
+static bool is(respass_slice text, const char *expected) {
+    return text.len == strlen(expected) && !memcmp(text.data, expected, text.len);
+}
+
+static bool holds(respass_slice text, const char *part) {
+    size_t len = strlen(part);
+    for (size_t at = 0; at + len <= text.len; at++)
+        if (!memcmp(text.data + at, part, len)) return true;
+    return false;
+}
+
+static respass_kind kind(void) {
+    respass_kind of;
+    OK(respass_reply_kind(reply, &of));
+    respass_reply_free(reply);
+    return of;
+}
+
+static int64_t integer(void) {
+    int64_t number;
+    OK(respass_reply_integer(reply, &number));
+    respass_reply_free(reply);
+    return number;
+}
+
+/* --- What waits ----------------------------------------------------------------------------------------------- */
+
+static void *push_later(void *key) {
+    const struct timespec wait = {0, 800000000};
+    nanosleep(&wait, NULL);
+    SAID(RESPASS_CMD(other, NULL, &error, "RPUSH", key, "late"));
+    return NULL;
+}
+
+static void append(const char *name, const char *key, const char *value) {
+    const char *argv[] = {name, key, value};
+    SAID(respass_append(client, value ? 3 : 2, argv, NULL, &error));
+}
+
+static void wait_for_pushes(void) {
+    pthread_t thread;
+    respass_reply *value;
+    respass_slice text;
+    char key[] = "lanes:late";
+    SAID(RESPASS_CMD(client, NULL, &error, "DEL", "lanes:none", "lanes:late", "lanes:n", "lanes:own"));
+    /* Longer than the time limit for commands, which is not theirs. */
+    SAID(RESPASS_CMD(client, &reply, &error, "BLPOP", "lanes:none", "1"));
+    CHECK(kind() == RESPASS_KIND_NULL);
+    CHECK(!pthread_create(&thread, NULL, push_later, key));
+    SAID(RESPASS_CMD(client, &reply, &error, "BLPOP", key, "0"));
+    pthread_join(thread, NULL);
+    OK(respass_reply_element(reply, 1, &value));
+    OK(respass_reply_text(value, &text));
+    CHECK(is(text, "late"));
+    respass_reply_free(value);
+    respass_reply_free(reply);
+    /* The first is answered last, and given out first. */
+    append("BLPOP", "lanes:own", "0");
+    for (int i = 0; i < 1000; i++) append("INCR", "lanes:n", NULL);
+    append("RPUSH", "lanes:own", "x");
+    SAID(respass_next_reply(client, &reply, &error));
+    CHECK(kind() == RESPASS_KIND_ARRAY);
+    for (int64_t i = 1; i <= 500; i++) {
+        SAID(respass_next_reply(client, &reply, &error));
+        CHECK(integer() == i);
+    }
+    for (uint64_t i = 501; i <= 1001;) {
+        respass_output run;
+        SAID(respass_next_replies(client, &run, &error));
+        for (size_t at = 0; at < run.answers_len; at++, i++)
+            CHECK(run.nodes[run.answers[at].node].value == (i <= 1000 ? i : 1));
+        respass_output_clear(&run);
+    }
+    CHECK(respass_next_reply(client, &reply, &error) == RESPASS_RESULT_END);
+}
+
+/* --- What watches --------------------------------------------------------------------------------------------- */
+
+static uint64_t session;
+
+static void run_in(const char *name, const char *key) {
+    const char *argv[] = {name, key};
+    SAID(respass_session_command(client, session, key ? 2 : 1, argv, NULL, &reply, &error));
+    respass_reply_free(reply);
+}
+
+static void watch(void) {
+    respass_batch *batch;
+    const char *set[] = {"SET", "lanes:w", "1"}, *argv[] = {"GET", "lanes:w"};
+    OK(respass_batch_new(&batch));
+    OK(respass_batch_add(batch, 3, set, NULL));
+    SAID(respass_session_open(client, &session, &error));
+    run_in("WATCH", "lanes:w");
+    SAID(respass_session_transaction(client, session, batch, &reply, &error));
+    CHECK(kind() == RESPASS_KIND_ARRAY);
+    run_in("WATCH", "lanes:w");
+    run_in("GET", "lanes:w");
+    SAID(RESPASS_CMD(client, NULL, &error, "SET", "lanes:w", "theirs"));
+    SAID(respass_session_transaction(client, session, batch, &reply, &error));
+    CHECK(kind() == RESPASS_KIND_NULL);
+    run_in("WATCH", "lanes:w");
+    SAID(RESPASS_CMD(other, NULL, &error, "CLIENT", "KILL", "TYPE", "normal"));
+    OK(respass_client_idle(client, SECOND / 20));
+    CHECK(respass_session_transaction(client, session, batch, &reply, &error) == RESPASS_ERROR_CODE_WATCH_LOST);
+    run_in("WATCH", "lanes:w");
+    run_in("UNWATCH", NULL);
+    OK(respass_session_close(client, session));
+    OK(respass_session_close(client, session));
+    CHECK(respass_session_command(client, session, 2, argv, NULL, &reply, &error) != RESPASS_RESULT_OK);
+    respass_batch_free(batch);
+}
+
+/* --- What is subscribed to ------------------------------------------------------------------------------------ */
+
+static void subscribe(uint32_t of, const char *channel) {
+    SAID(respass_subscribe(client, of, 1, &channel, NULL, &error));
+}
+
+static void expect(uint32_t of, const char *pattern, const char *channel, const char *payload) {
+    SAID(respass_next_message(client, 5 * SECOND, &message, &error));
+    if (message.kind == of && is(message.pattern, pattern) && is(message.channel, channel) &&
+        is(message.payload, payload))
+        return;
+    fprintf(stderr, "expected %u %s %s %s, got %u %.*s %.*s %.*s\n", (unsigned)of, pattern, channel, payload,
+            (unsigned)message.kind, (int)message.pattern.len, (const char *)message.pattern.data,
+            (int)message.channel.len, (const char *)message.channel.data, (int)message.payload.len,
+            (const char *)message.payload.data);
+    exit(1);
+}
+
+static void publish(const char *name, const char *channel, const char *payload) {
+    SAID(RESPASS_CMD(client, &reply, &error, name, channel, payload));
+    CHECK(integer() > 0);
+}
+
+static void hear(void) {
+    const char *both[] = {"lanes:a", "lanes:b"};
+    CHECK(respass_next_message(client, 0, &message, &error) == RESPASS_RESULT_END);
+    CHECK(respass_subscribe(client, 9, 2, both, NULL, &error) == RESPASS_RESULT_ARGUMENT);
+    SAID(respass_unsubscribe(client, RESPASS_CHANNEL_KIND_CHANNEL, 0, NULL, NULL, &error));
+    SAID(respass_subscribe(client, RESPASS_CHANNEL_KIND_CHANNEL, 2, both, NULL, &error));
+    expect(RESPASS_MESSAGE_KIND_SUBSCRIBED, "", "lanes:a", "");
+    CHECK(message.count == 1);
+    expect(RESPASS_MESSAGE_KIND_SUBSCRIBED, "", "lanes:b", "");
+    CHECK(message.count == 2);
+    publish("PUBLISH", "lanes:b", "one");
+    publish("PUBLISH", "lanes:a", "");
+    expect(RESPASS_MESSAGE_KIND_MESSAGE, "", "lanes:b", "one");
+    expect(RESPASS_MESSAGE_KIND_MESSAGE, "", "lanes:a", "");
+    subscribe(RESPASS_CHANNEL_KIND_PATTERN, "lanes:p*");
+    expect(RESPASS_MESSAGE_KIND_PATTERN_SUBSCRIBED, "", "lanes:p*", "");
+    publish("PUBLISH", "lanes:pq", "two");
+    expect(RESPASS_MESSAGE_KIND_PATTERN_MESSAGE, "lanes:p*", "lanes:pq", "two");
+    CHECK(respass_next_message(client, SECOND / 10, &message, &error) == RESPASS_RESULT_END);
+    CHECK(strstr(error.message, "no message"));
+    SAID(respass_unsubscribe(client, RESPASS_CHANNEL_KIND_CHANNEL, 1, both, NULL, &error));
+    expect(RESPASS_MESSAGE_KIND_UNSUBSCRIBED, "", "lanes:a", "");
+    SAID(RESPASS_CMD(client, &reply, &error, "PUBLISH", "lanes:a", "unheard"));
+    CHECK(integer() == 0);
+    subscribe(RESPASS_CHANNEL_KIND_SHARD, "lanes:s");
+    expect(RESPASS_MESSAGE_KIND_SHARD_SUBSCRIBED, "", "lanes:s", "");
+    publish("SPUBLISH", "lanes:s", "three");
+    expect(RESPASS_MESSAGE_KIND_SHARD_MESSAGE, "", "lanes:s", "three");
+}
+
+static void lose_connections(void) {
+    subscribe(RESPASS_CHANNEL_KIND_CHANNEL, "lanes:a");
+    expect(RESPASS_MESSAGE_KIND_SUBSCRIBED, "", "lanes:a", "");
+    SAID(RESPASS_CMD(other, NULL, &error, "CLIENT", "KILL", "TYPE", "pubsub"));
+    expect(RESPASS_MESSAGE_KIND_GAP, "", "", "");
+    for (;; respass_client_idle(client, SECOND / 20)) {
+        SAID(RESPASS_CMD(other, &reply, &error, "PUBLISH", "lanes:a", "again"));
+        if (integer() > 0) break;
+    }
+    expect(RESPASS_MESSAGE_KIND_MESSAGE, "", "lanes:a", "again");
+}
+
+static void monitor(void) {
+    SAID(respass_monitor(client, &error));
+    for (int tries = 0;; tries++) {
+        CHECK(tries < 100);
+        SAID(RESPASS_CMD(other, NULL, &error, "ECHO", "lanes:seen"));
+        if (respass_next_message(client, SECOND / 20, &message, &error) != RESPASS_RESULT_OK) continue;
+        CHECK(message.kind == RESPASS_MESSAGE_KIND_MONITOR);
+        if (holds(message.payload, "\"lanes:seen\"")) return;
+    }
+}
+
+static void count_connections(void) {
+    size_t count;
+    bool is_main = false, is_subscriber = false;
+    respass_connection_status connection;
+    subscribe(RESPASS_CHANNEL_KIND_CHANNEL, "lanes:a");
+    expect(RESPASS_MESSAGE_KIND_SUBSCRIBED, "", "lanes:a", "");
+    OK(respass_client_connection_count(client, &count));
+    CHECK(count == 2);
+    for (size_t i = 0; i < count; i++) {
+        OK(respass_client_connection_at(client, i, &connection));
+        CHECK(connection.is_ready && is(connection.host, "127.0.0.1") && connection.port > 0);
+        CHECK(connection.conn && connection.expires_on_us == 0 && connection.expires_at_us == 0);
+        is_main |= connection.lane == RESPASS_LANE_KIND_MAIN;
+        is_subscriber |= connection.lane == RESPASS_LANE_KIND_SUBSCRIBER;
+    }
+    CHECK(is_main && is_subscriber);
+    CHECK(respass_client_connection_at(client, count, &connection) == RESPASS_RESULT_ARGUMENT);
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } cases[] = {
+        {"blocking", wait_for_pushes},      {"watch", watch},     {"messages", hear},
+        {"lost", lose_connections},         {"monitor", monitor}, {"connections", count_connections},
+    };
+    respass_config *config;
+    CHECK(argc == 4);
+    OK(respass_config_new(argv[2], strlen(argv[2]), (uint16_t)atoi(argv[3]), &config));
+    OK(respass_config_set_timeout(config, RESPASS_TIMER_COMMAND, SECOND / 2));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (strcmp(argv[1], cases[i].name)) continue;
+        SAID(respass_open(config, &client, &error));
+        SAID(respass_open(config, &other, &error));
+        cases[i].run();
+        respass_close(other);
+        respass_close(client);
+    }
+    respass_config_free(config);
+    return 0;
+}
