@@ -87,7 +87,7 @@ impl Core {
         self.shared.turn.lead()
     }
 
-    /// Gives back every turn that this thread has. Whether `notices` has any, or `action` one other than to connect.
+    /// Gives back every turn that this thread has. Whether there are actions to be done, or notices to be told.
     fn leave(&self) -> bool {
         self.shared.turn.leave();
         self.shared.has_errands()
@@ -109,6 +109,11 @@ impl Core {
     #[getter]
     fn is_torn(&self) -> bool {
         self.shared.turn.is_torn()
+    }
+
+    /// The number of the connection that lost them, if it is still there.
+    fn torn(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        self.shared.peek(py, |state| state.taken_from.map(ConnId::as_u64))
     }
 
     /// The connection that lost bytes is gone.
@@ -218,12 +223,12 @@ impl Core {
         self.shared.run(py, |state, now| state.arm(now))
     }
 
-    /// Whether the socket (its descriptor) is to be looked at before it is written to: nothing was heard for a while,
-    /// or there is something to read that nobody asked for.
-    fn wants_look(&self, py: Python<'_>, descriptor: i64) -> PyResult<bool> {
+    /// Whether a connection's socket (its descriptor) is to be looked at before it is written to: nothing was heard
+    /// for a while, or there is something to read that nobody asked for.
+    fn wants_look(&self, py: Python<'_>, conn: u64, descriptor: i64) -> PyResult<bool> {
         let (is_idle, silent) = self.shared.peek(py, |state| {
             let silent = clock::now().monotonic.as_micros().saturating_sub(state.received_at);
-            (state.taken_from.is_none_or(|conn| state.client.is_idle(conn)), silent)
+            (state.client.is_idle(ConnId::from_u64(conn)), silent)
         })?;
         Ok(silent > STALE || (is_idle && readable::is_readable(descriptor)))
     }
@@ -238,6 +243,11 @@ impl Core {
     #[getter]
     fn has_bytes(&self, py: Python<'_>) -> PyResult<bool> {
         self.shared.run(py, |state, _| state.has_bytes())
+    }
+
+    /// The numbers of the connections that have bytes to write; `None` where there are actions to be done first.
+    fn writable(&self, py: Python<'_>) -> PyResult<Option<Vec<u64>>> {
+        self.shared.run(py, |state, _| state.may_write().then(|| state.writable()))
     }
 
     /// What the driver has to do first. It stays so until `acted`: an interrupt loses nothing.
