@@ -115,7 +115,8 @@ impl State {
     /// The connections that have bytes to write.
     pub(crate) fn writable(&self) -> Vec<u64> {
         let mut writable: Vec<u64> = self.unsent.iter().map(|(conn, _)| conn.as_u64()).collect();
-        writable.extend(self.transmit.iter().filter(|&&conn| !self.has_unsent(conn)).map(|conn| conn.as_u64()));
+        writable
+            .extend(self.transmit.iter().filter(|&&conn| !self.has_unsent(conn)).map(|conn| conn.as_u64()));
         writable
     }
 
