@@ -5,16 +5,20 @@
 
 use crate::call::{Call, Ending, Target, Waiter, Waiters};
 use crate::clock;
-use crate::command::Commands;
+use crate::command::{Block, Commands};
 use crate::error;
 use crate::exit::Inside;
 use crate::fork::Birth;
+use crate::mailbox::Mailboxes;
 use crate::reply::Text;
 use crate::turn::Turn;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::{PyTraverseError, PyVisit};
-use respass::{Client, CommandError, CommandId, ConnId, Notice, Now, Output, ReplyBatch, SubmitError};
+use respass::{
+    Client, Command, CommandError, CommandId, ConnId, ErrorCode, Notice, Now, Output, ReplyBatch, SessionId,
+    SubmitError,
+};
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +34,7 @@ pub(crate) enum Action {
 pub(crate) struct State {
     pub(crate) client: Client,
     pub(crate) waiters: Waiters,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) actions: Vec<Action>,
     pub(crate) notices: Vec<Notice>,
     /// Connections that have bytes to write. There are few.
@@ -51,6 +56,14 @@ struct Deliveries {
     replies: Vec<(Waiter, usize, usize)>,
     batches: Vec<ReplyBatch>,
     failures: Vec<(Waiter, CommandError)>,
+    /// Those that waited for messages.
+    called: Vec<Py<Call>>,
+}
+
+impl Deliveries {
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.failures.is_empty() && self.called.is_empty()
+    }
 }
 
 impl State {
@@ -85,6 +98,7 @@ impl State {
                 }
                 Output::TokenNeeded { newer_than } => self.actions.push(Action::TokenNeeded { newer_than }),
                 Output::Notice(notice) => self.notices.push(notice),
+                Output::Messages(batch) => deliveries.called.extend(self.mailboxes.put(batch)),
                 // A newer core may have more to tell; nothing that must be obeyed.
                 _ => {}
             }
@@ -223,6 +237,7 @@ impl Shared {
         let state = State {
             client,
             waiters: Waiters::default(),
+            mailboxes: Mailboxes::default(),
             actions: Vec::new(),
             notices: Vec::new(),
             transmit: Vec::new(),
@@ -253,7 +268,7 @@ impl Shared {
             }
             result
         };
-        if !deliveries.batches.is_empty() || !deliveries.failures.is_empty() {
+        if !deliveries.is_empty() {
             self.deliver(py, deliveries);
         }
         Ok(result)
@@ -279,7 +294,10 @@ impl Shared {
     /// For the garbage collector. Where the lock is taken nothing is said, and nothing is freed.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.state.try_lock() {
-            Ok(state) => state.waiters.traverse(visit),
+            Ok(state) => {
+                state.waiters.traverse(visit)?;
+                state.mailboxes.traverse(visit)
+            }
             Err(_) => Ok(()),
         }
     }
@@ -287,14 +305,17 @@ impl Shared {
     /// Lets go of those who wait, who are garbage.
     pub(crate) fn clear(&self) {
         if self.birth.is_here() {
-            let waiters = self.state.try_lock().map(|mut state| std::mem::take(&mut state.waiters));
-            drop(waiters);
+            let those = self
+                .state
+                .try_lock()
+                .map(|mut state| (std::mem::take(&mut state.waiters), std::mem::take(&mut state.mailboxes)));
+            drop(those);
         }
     }
 
     fn deliver(&self, py: Python<'_>, deliveries: Deliveries) {
         let _inside = Inside::enter(py);
-        let Deliveries { replies, batches, failures } = deliveries;
+        let Deliveries { replies, batches, failures, called } = deliveries;
         for (waiter, batch, node) in replies {
             let Some(batch) = batches.get(batch) else { continue };
             let reply = respass::resp::Reply::at(&batch.nodes, &batch.bytes, node);
@@ -303,6 +324,10 @@ impl Shared {
         for (waiter, error) in failures {
             waiter.end(py, &self.text, Ending::Failed(&error));
         }
+        called.iter().for_each(|call| call.get().wake(py));
+        if batches.is_empty() {
+            return;
+        }
         if let Ok(mut state) = self.state.lock_py_attached(py) {
             for batch in batches {
                 state.client.recycle(batch);
@@ -310,13 +335,14 @@ impl Shared {
         }
     }
 
-    /// Submits the commands of one call.
+    /// Submits the commands of one call, to a session where there is one.
     pub(crate) fn submit(
         &self,
         py: Python<'_>,
         call: &Bound<'_, Call>,
         commands: &Commands,
         is_transaction: bool,
+        session: Option<SessionId>,
     ) -> PyResult<()> {
         // Made before the lock is taken: a reference to a Python object each.
         let count = if is_transaction { 1 } else { commands.shapes.len() };
@@ -328,10 +354,14 @@ impl Shared {
             .collect();
         let block = &commands.block;
         let refused = self.run(py, |state, now| {
-            let submitted = if is_transaction {
-                state.client.submit_transaction(&block.bytes, &block.lengths, now)
-            } else {
-                state.client.submit_batch(&block.bytes, &block.lengths, now).map(|ids| ids.first)
+            let client = &mut state.client;
+            let submitted = match (session, is_transaction) {
+                (None, true) => client.submit_transaction(&block.bytes, &block.lengths, now),
+                (None, false) => client.submit_batch(&block.bytes, &block.lengths, now).map(|ids| ids.first),
+                (Some(session), true) => {
+                    client.submit_transaction_in(session, &block.bytes, &block.lengths, now)
+                }
+                (Some(session), false) => submit_each_in(client, session, block, now),
             };
             match submitted {
                 Ok(first) => {
@@ -372,6 +402,37 @@ impl Shared {
         }
         refused
     }
+}
+
+/// Submits commands to a session, one after the other; the id of the first. Where one is refused, those before it are
+/// withdrawn.
+fn submit_each_in(
+    client: &mut Client,
+    session: SessionId,
+    block: &Block,
+    now: Now,
+) -> Result<CommandId, SubmitError> {
+    let mut first = None;
+    let mut submitted = Vec::new();
+    for (mut bytes, lengths) in block.commands() {
+        let mut arguments = Vec::with_capacity(lengths.len());
+        for &len in lengths.iter().skip(1) {
+            let Some((argument, rest)) = bytes.split_at_checked(len as usize) else { break };
+            arguments.push(argument);
+            bytes = rest;
+        }
+        let command = Command::new(&arguments);
+        match client.submit_in(session, command, now) {
+            Ok(id) => submitted.push(id),
+            Err(error) => {
+                submitted.into_iter().for_each(|id| client.cancel(id));
+                return Err(error);
+            }
+        }
+        first = first.or(submitted.first().copied());
+    }
+    let none = || SubmitError { code: ErrorCode::InvalidCommand, text: "no command".to_owned() };
+    first.ok_or_else(none)
 }
 
 fn push_all(queue: &mut Waiters, first: CommandId, waiters: Vec<Waiter>) {

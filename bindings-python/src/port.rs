@@ -6,6 +6,7 @@ use crate::command::{CommandBuffer, Commands, push};
 use crate::core::Shared;
 use crate::error;
 use crate::exit::Inside;
+use crate::special::{Session, Subscriber};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -100,10 +101,12 @@ impl LoopPort {
     }
 
     /// Submits a pipeline or a transaction. A future of the list of replies.
+    #[pyo3(signature = (buffer, is_transaction, session=None))]
     fn call_all<'py>(
         slf: &Bound<'py, LoopPort>,
         buffer: &CommandBuffer,
         is_transaction: bool,
+        session: Option<&Session>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, port) = (slf.py(), slf.get());
         let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
@@ -117,10 +120,32 @@ impl LoopPort {
             Call::many(count)
         };
         call.resolves(future.clone().unbind());
-        port.shared().submit(py, &Bound::new(py, call)?, &commands, is_transaction)?;
+        port.shared().submit(
+            py,
+            &Bound::new(py, call)?,
+            &commands,
+            is_transaction,
+            session.map(|session| session.id),
+        )?;
         buffer.keep(commands);
         Self::flush_soon(slf)?;
         Ok(future)
+    }
+
+    /// A future that is resolved at a subscriber's next arrival; `None` where something came since there had been
+    /// `seen` of them.
+    fn next_mail<'py>(
+        slf: &Bound<'py, LoopPort>,
+        subscriber: &Subscriber,
+        seen: u64,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, port) = (slf.py(), slf.get());
+        let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
+        let call = Call::one(None);
+        call.resolves(future.clone().unbind());
+        let call = Py::new(py, call)?;
+        let back = port.shared().peek(py, |state| state.mailboxes.wait(subscriber.id, seen, call))?;
+        Ok(back.is_none().then_some(future))
     }
 
     /// Submits what was given in this turn and writes what can be written.
@@ -170,9 +195,12 @@ impl LoopPort {
 
     /// The loop ends: cancels every future that waits, because nobody is left to be told of an error.
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
-        let waiting = self.shared().peek(py, |state| state.waiters.futures(py))?;
+        let (waiting, called) = self.shared().peek(py, |state| {
+            let called: Vec<_> = state.mailboxes.calls().filter_map(|call| call.get().future(py)).collect();
+            (state.waiters.futures(py), called)
+        })?;
         let pending = std::mem::take(&mut *self.pending()).futures;
-        for future in waiting.into_iter().map(|(_, future)| future).chain(pending) {
+        for future in waiting.into_iter().map(|(_, future)| future).chain(called).chain(pending) {
             future.bind(py).call_method0(intern!(py, "cancel"))?;
         }
         Ok(())

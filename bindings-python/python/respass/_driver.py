@@ -18,7 +18,7 @@ from ._config import Options
 from ._credentials import ThreadSupply, is_async, thread_supply
 from ._lines import FULL, QUICK, Lines
 from ._logging import log_notices, report
-from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Token
+from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Session, Token
 from .exceptions import ConfigurationError, ForkError, RedisError
 
 #: Longest wait for sockets, so that timers are looked at.
@@ -101,12 +101,37 @@ class Driver(Lines):
             return self._aside("execute", shape, *arguments)
         return self._wait(call)
 
-    def execute_all(self, buffer: CommandBuffer, is_transaction: bool) -> Any:
+    def execute_all(
+        self, buffer: CommandBuffer, is_transaction: bool, session: Session | None = None
+    ) -> Any:
         """Sends the commands of a pipeline and waits for their replies."""
-        call = self.core.submit_all(buffer, is_transaction)
-        if call is None:
-            return self._aside("execute_all", buffer, is_transaction)
-        return self._wait(call)
+        call = self.core.submit_all(buffer, is_transaction, session)
+        if call is not None:
+            return self._wait(call)
+        if session is not None:
+            raise RedisError("a pipeline that watches keys cannot interrupt a command of its own thread")
+        return self._aside("execute_all", buffer, is_transaction)
+
+    def wait(self, call: Call, deadline: float | None) -> None:
+        """Waits until the call is complete, or until that moment of the monotonic clock."""
+        if self.core.is_mine:
+            raise RedisError("messages cannot be waited for in the middle of a command of the same thread")
+        self._wait(call, deadline)
+        if not call.done:
+            self.core.cancel(call)
+
+    def attend(self) -> None:
+        """Has begun what the core wants done, without waiting for its end."""
+        core = self.core
+        if core.lead():
+            try:
+                self._catch_up()
+            finally:
+                self._leave(core)
+        else:
+            self._write_beside()
+        if self._background:
+            _background.poke()
 
     def _aside(self, method: str, *arguments: Any) -> Any:
         """A finaliser or a signal handler came in the middle of a command of this very thread, which can go
@@ -119,12 +144,12 @@ class Driver(Lines):
         finally:
             other.close()
 
-    def _wait(self, call: Call) -> Any:
+    def _wait(self, call: Call, deadline: float | None = None) -> Any:
         core = self.core
         try:
             if core.lead():
-                return self._lead(call)
-            return self._follow(call)
+                return self._lead(call, deadline)
+            return self._follow(call, deadline)
         except RedisError:
             raise
         except BaseException:
@@ -139,7 +164,7 @@ class Driver(Lines):
             if self.is_closed and (self._lines or self._waker):
                 self._finish(core)
 
-    def _follow(self, call: Call) -> Any:
+    def _follow(self, call: Call, deadline: float | None) -> Any:
         """Somebody else reads: waits until the reply is here, or the turn is free."""
         core = self.core
         lock = allocate_lock()
@@ -151,9 +176,12 @@ class Driver(Lines):
                 # The reader may have left before it could see this thread among the sleepers.
                 if core.lead():
                     self._sleepers.pop(lock, None)
-                    return self._lead(call)
+                    return self._lead(call, deadline)
+                left = PATIENCE if deadline is None else min(PATIENCE, deadline - time.monotonic())
+                if left <= 0:
+                    return None
                 # An end, in case that an interrupt kept the reader from waking anybody.
-                lock.acquire(True, PATIENCE)
+                lock.acquire(True, left)
             return call.result()
         finally:
             self._sleepers.pop(lock, None)
@@ -179,15 +207,15 @@ class Driver(Lines):
             _release(lock)
             return
 
-    def _lead(self, call: Call) -> Any:
-        """Writes and reads until the call is complete. The turn is held."""
+    def _lead(self, call: Call, deadline: float | None) -> Any:
+        """Writes and reads until the call is complete, or it is late. The turn is held."""
         core, buffer = self.core, self._buffer
         self._mend_if_torn()
         if (sock := self._sole) is None or core.wants_look(self._conn, sock.fileno()):
             self._look_first()
         if not self._background:
             self._tend()
-        is_quick = True
+        is_quick = deadline is None
         while not call.done:
             sock, conn = self._sole, self._conn
             if is_quick and sock is not None and self._write(sock, conn) < FULL:
@@ -211,10 +239,12 @@ class Driver(Lines):
                     self._lost(conn, "closed", "")
             if core is not self.core:
                 raise ForkError("the process forked while this command waited: its reply goes to the parent")
-            self._serve()
+            self._serve(deadline)
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
         return call.result()
 
-    def _serve(self) -> None:
+    def _serve(self, deadline: float | None) -> None:
         """Does what the core wants done, writes what there is, and waits for any of the sockets, a timer, or another
         thread's word. The turn is held."""
         core = self.core
@@ -224,6 +254,8 @@ class Driver(Lines):
             return
         delay = core.wakeup()
         wait = self._patience if delay is None else min(self._patience, delay)
+        if deadline is not None:
+            wait = min(wait, deadline - time.monotonic())
         ready = self._ready(full, wait)
         if core is not self.core:
             return

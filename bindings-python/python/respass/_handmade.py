@@ -8,7 +8,7 @@ from typing import Any
 from ._arguments import each, flat, given, pairs
 from ._bitfield import BitField
 from ._replies import clients, denials, grouped, pending_range, popped_first, popped_scored, recast
-from ._respass import FLOAT, OK, RAW, RESP2, SCORED, STREAMS, TEXT, YES
+from ._respass import FLOAT, OK, RAW, SCORED, STREAMS, TEXT, YES
 from .exceptions import DataError
 
 
@@ -99,11 +99,11 @@ class HandmadeCommands:
 
     def lmpop(self, num_keys: int, *args: Any, direction: str, count: int | None = 1) -> Any:
         """Takes elements from the first list that has any, from the end that `direction` names."""
-        return self._call(RESP2, "LMPOP", num_keys, *args, direction, *_counted(count))
+        return self._call(RAW, "LMPOP", num_keys, *args, direction, *_counted(count))
 
     def blmpop(self, timeout: float, numkeys: int, *args: Any, direction: str, count: int | None = 1) -> Any:
         """As `lmpop`, waiting so many seconds for an element; for ever with 0."""
-        return self._call(RESP2, "BLMPOP", timeout, numkeys, *args, direction, *_counted(count))
+        return self._call(RAW, "BLMPOP", timeout, numkeys, *args, direction, *_counted(count))
 
     def blpop(self, keys: Any, timeout: float | None = 0) -> Any:
         """Takes the first element of the first list that has any, with the list's name. Waits so many seconds

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from . import _background
+from ._config import Options, remapped
 from ._dial import Dial
 from ._respass import Core
 from ._socket import DONT_WAIT, READ, WRITE, Waker, is_readable, make_poll, prepare
@@ -32,6 +33,7 @@ class Lines:
 
     core: Any
     supply: Any
+    _options: Options
     _background: bool
     _quick: float
 
@@ -204,6 +206,11 @@ class Lines:
 
     def _connect(self, conn: int, host: str, port: int) -> None:
         self._sole = self._poll = None
+        try:
+            host, port = remapped(self._options, host, port)
+        except OSError as error:
+            self.core.disconnected(conn, "failed", str(error))
+            return
         dial = self._dials.setdefault(conn, Dial(host, port))
         # A look-up that holds nobody up needs no thread.
         in_thread = self._background and (bool(self._lines) or _background.is_here())

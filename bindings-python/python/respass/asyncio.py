@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from . import _fork
 from ._client import BaseRedis, ClientOptions, UrlOptions, _Encoding
-from ._config import Options
+from ._config import Options, remapped
 from ._credentials import Supply, is_async, task_supply, thread_supply
 from ._dial import reason
 from ._iterators import AsyncIterators
@@ -72,7 +72,7 @@ class _LoopDriver:
     def __init__(self, drivers: _Drivers, core: Core, loop: asyncio.AbstractEventLoop) -> None:
         credential = drivers.credential
         self.core, self.loop, self._drivers = core, loop, weakref.ref(drivers)
-        self.on_notice = drivers.options.on_notice
+        self._options, self.on_notice = drivers.options, drivers.options.on_notice
         self.buffer = bytearray(BUFFER_LEN)
         #: The connections, and those on their way, by their numbers.
         self.protocols: dict[int, _Protocol] = {}
@@ -138,9 +138,9 @@ class _LoopDriver:
     async def _connect(self, conn: int, host: str, port: int) -> None:
         protocol = _Protocol(self, conn)
         try:
-            await self.loop.create_connection(lambda: protocol, host, port)
+            await self._dial(protocol, host, port)
         except (OSError, UnicodeError) as error:
-            self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
+            self.core.disconnected(conn, "failed", reason(error))
         except BaseException:
             self.core.disconnected(conn, "failed", "interrupted")
             if protocol.transport is not None:
@@ -151,6 +151,13 @@ class _LoopDriver:
         finally:
             self._connecting.pop(conn, None)
         self.port.flush()
+
+    async def _dial(self, protocol: _Protocol, host: str, port: int) -> None:
+        host, port = remapped(self._options, host, port)
+        try:
+            await self.loop.create_connection(lambda: protocol, host, port)
+        except (OSError, UnicodeError) as error:
+            raise OSError(f"{host}:{port}: {reason(error)}") from None
 
     def connected(self, protocol: _Protocol) -> None:
         conn = protocol.conn

@@ -186,9 +186,9 @@ class KeyCommands:
         return self._call(RAW, "UNLINK", *names)
 
     def wait(self, num_replicas: Any, timeout: Any) -> Any:
-        """Waits so many milliseconds until the writes of this connection reached replicas, and says how many: in a pipeline, after `watch`."""
+        """Waits until replicas have what was written here, and says how many; in a pipeline, after `watch`."""
         return self._call(RAW, "WAIT", num_replicas, timeout)
 
     def waitaof(self, num_local: Any, num_replicas: Any, timeout: Any) -> Any:
-        """Waits so many milliseconds until the writes of this connection are on disk here and on replicas, and says on how many: in a pipeline, after `watch`."""
+        """Waits until what was written here is on disk; in a pipeline, after `watch`."""
         return self._call(RAW, "WAITAOF", num_local, num_replicas, timeout)
