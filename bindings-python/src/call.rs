@@ -1,6 +1,7 @@
 //! Whoever waits for replies: an asyncio future, or a [`Call`] that gathers one reply or many.
 
 use crate::error;
+use crate::exit::Inside;
 use crate::reply::Text;
 use crate::shape::Shape;
 use pyo3::exceptions::PyRuntimeError;
@@ -68,10 +69,7 @@ impl Waiters {
         let futures = (self.first..).zip(&self.queue).filter_map(|(id, waiter)| {
             let future = match &waiter.as_ref()?.target {
                 Target::Future(future) => future.clone_ref(py),
-                Target::Call(call, _) => match &call.get().lock().waker {
-                    Some(Waker::Future(future)) => future.clone_ref(py),
-                    _ => return None,
-                },
+                Target::Call(call, _) => call.get().future(py)?,
             };
             Some((CommandId::from_u64(id), future))
         });
@@ -254,6 +252,20 @@ impl Call {
                 let _ = lock.bind(py).call_method0(intern!(py, "release"));
             }
             None => {}
+        }
+    }
+
+    /// What it waited for is here: it ends with `None`.
+    pub(crate) fn wake(&self, py: Python<'_>) {
+        let _inside = Inside::enter(py);
+        self.put(py, 0, Ok(py.None().into_bound(py)));
+    }
+
+    /// The future that it resolves, if it resolves one.
+    pub(crate) fn future(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.lock().waker {
+            Some(Waker::Future(future)) => Some(future.clone_ref(py)),
+            _ => None,
         }
     }
 

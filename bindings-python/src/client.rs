@@ -7,6 +7,7 @@ use crate::core::{Action, Shared};
 use crate::error;
 use crate::readable;
 use crate::source::{Failure, Token};
+use crate::special::Session;
 use crate::{PENDING, clock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -50,16 +51,18 @@ impl Core {
         push(&holder, |commands| &mut commands.block, arguments, |commands| commands.shapes.push(shape))?;
         let commands = holder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let call = Bound::new(py, Call::one(None))?;
-        self.shared.submit(py, &call, &commands, false)?;
+        self.shared.submit(py, &call, &commands, false, None)?;
         Ok(Some(call))
     }
 
     /// Submits the commands of a buffer and empties it; `None` likewise.
+    #[pyo3(signature = (buffer, is_transaction, session=None))]
     fn submit_all<'py>(
         &self,
         py: Python<'py>,
         buffer: &CommandBuffer,
         is_transaction: bool,
+        session: Option<&Session>,
     ) -> PyResult<Option<Bound<'py, Call>>> {
         if self.shared.turn.is_mine() {
             return Ok(None);
@@ -71,15 +74,21 @@ impl Core {
             Call::many(commands.shapes.len())
         };
         let call = Bound::new(py, call)?;
-        self.shared.submit(py, &call, &commands, is_transaction)?;
+        self.shared.submit(py, &call, &commands, is_transaction, session.map(|session| session.id))?;
         buffer.keep(commands);
         Ok(Some(call))
     }
 
     /// Gives up on a call.
-    fn cancel(&self, py: Python<'_>, call: &Call) -> PyResult<()> {
-        let ids: Vec<_> = call.ids().collect();
-        self.shared.run(py, |state, _| ids.into_iter().for_each(|id| state.client.cancel(id)))
+    fn cancel(&self, py: Python<'_>, call: &Bound<'_, Call>) -> PyResult<()> {
+        let ids: Vec<_> = call.get().ids().collect();
+        let call = call.clone().unbind();
+        let given_up = self.shared.run(py, |state, _| {
+            ids.into_iter().for_each(|id| state.client.cancel(id));
+            state.mailboxes.give_up(&call)
+        })?;
+        drop(given_up);
+        Ok(())
     }
 
     /// Takes the turn to read, to connect and to close, where it is free.
@@ -87,7 +96,7 @@ impl Core {
         self.shared.turn.lead()
     }
 
-    /// Gives back every turn that this thread has. Whether `notices` has any, or `action` one other than to connect.
+    /// Gives back every turn that this thread has. Whether there are actions to be done, or notices to be told.
     fn leave(&self) -> bool {
         self.shared.turn.leave();
         self.shared.has_errands()
@@ -99,7 +108,13 @@ impl Core {
         self.shared.turn.is_led()
     }
 
-    /// Whether another thread is about to write to the socket.
+    /// Whether this thread is in the middle of reading or writing.
+    #[getter]
+    fn is_mine(&self) -> bool {
+        self.shared.turn.is_mine()
+    }
+
+    /// Whether another thread is about to write to a socket.
     #[getter]
     fn is_written(&self) -> bool {
         self.shared.turn.is_written()
@@ -109,6 +124,11 @@ impl Core {
     #[getter]
     fn is_torn(&self) -> bool {
         self.shared.turn.is_torn()
+    }
+
+    /// The number of the connection that lost them, if it is still there.
+    fn torn(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        self.shared.peek(py, |state| state.taken_from.map(ConnId::as_u64))
     }
 
     /// The connection that lost bytes is gone.
@@ -218,12 +238,12 @@ impl Core {
         self.shared.run(py, |state, now| state.arm(now))
     }
 
-    /// Whether the socket (its descriptor) is to be looked at before it is written to: nothing was heard for a while,
-    /// or there is something to read that nobody asked for.
-    fn wants_look(&self, py: Python<'_>, descriptor: i64) -> PyResult<bool> {
+    /// Whether a connection's socket (its descriptor) is to be looked at before it is written to: nothing was heard
+    /// for a while, or there is something to read that nobody asked for.
+    fn wants_look(&self, py: Python<'_>, conn: u64, descriptor: i64) -> PyResult<bool> {
         let (is_idle, silent) = self.shared.peek(py, |state| {
             let silent = clock::now().monotonic.as_micros().saturating_sub(state.received_at);
-            (state.taken_from.is_none_or(|conn| state.client.is_idle(conn)), silent)
+            (state.client.is_idle(ConnId::from_u64(conn)), silent)
         })?;
         Ok(silent > STALE || (is_idle && readable::is_readable(descriptor)))
     }
@@ -238,6 +258,11 @@ impl Core {
     #[getter]
     fn has_bytes(&self, py: Python<'_>) -> PyResult<bool> {
         self.shared.run(py, |state, _| state.has_bytes())
+    }
+
+    /// The numbers of the connections that have bytes to write; `None` where there are actions to be done first.
+    fn writable(&self, py: Python<'_>) -> PyResult<Option<Vec<u64>>> {
+        self.shared.run(py, |state, _| state.may_write().then(|| state.writable()))
     }
 
     /// What the driver has to do first. It stays so until `acted`: an interrupt loses nothing.
@@ -268,7 +293,12 @@ impl Core {
 
     /// Ends everything.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.run(py, |state, now| state.client.close(now))
+        let called = self.shared.run(py, |state, now| {
+            state.client.close(now);
+            state.mailboxes.close_all()
+        })?;
+        called.iter().for_each(|call| call.get().wake(py));
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -288,6 +318,14 @@ impl Core {
         dict.set_item("expires_at", status.expires_on.map(|at| at.as_secs()))?;
         dict.set_item("reauth_count", status.reauth_count)?;
         dict.set_item("last_error", status.last_error)?;
+        let connections: Vec<_> = status
+            .connections
+            .into_iter()
+            .map(|one| {
+                (one.host, one.port, one.lane.name(), one.is_ready, one.expires_on.map(|at| at.as_secs()))
+            })
+            .collect();
+        dict.set_item("connections", connections)?;
         Ok(dict)
     }
 }

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::error;
 use crate::reply::Text;
 use pyo3::prelude::*;
-use respass::{Config, Credential, Secret, TlsConfig};
+use respass::{AddressMap, ClusterMode, Config, Credential, Secret, TlsConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +25,18 @@ pub(crate) struct Options {
     socket_timeout: Option<f64>,
     socket_connect_timeout: Option<f64>,
     allow_plaintext_token: bool,
+    is_cluster: bool,
+    address_map: String,
+    address_table: Vec<(Address, Address)>,
+    allowed_hosts: Vec<String>,
+    max_own_connections: Option<usize>,
     decode_responses: bool,
     encoding: String,
     encoding_errors: String,
 }
+
+/// Host and port.
+type Address = (String, u16);
 
 impl Options {
     pub(crate) fn text(&self) -> PyResult<Text> {
@@ -51,6 +59,19 @@ impl Options {
             },
             (false, None) => Credential::None,
         };
+        if self.is_cluster {
+            config.cluster = ClusterMode::Require;
+        }
+        config.address_map = match self.address_map.as_str() {
+            "azure" => AddressMap::Azure,
+            "advertised" => AddressMap::Advertised { allowed_hosts: self.allowed_hosts },
+            "table" => AddressMap::Table(self.address_table),
+            "driver" => AddressMap::Driver,
+            _ => AddressMap::Auto,
+        };
+        if let Some(max) = self.max_own_connections {
+            config.limits.own_connections_max = max;
+        }
         config.client_name = self.client_name;
         config.database = self.db;
         config.allow_plaintext_token = self.allow_plaintext_token;

@@ -5,16 +5,20 @@
 
 use crate::call::{Call, Ending, Target, Waiter, Waiters};
 use crate::clock;
-use crate::command::Commands;
+use crate::command::{Block, Commands};
 use crate::error;
 use crate::exit::Inside;
 use crate::fork::Birth;
+use crate::mailbox::Mailboxes;
 use crate::reply::Text;
 use crate::turn::Turn;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::{PyTraverseError, PyVisit};
-use respass::{Client, CommandError, CommandId, ConnId, Notice, Now, Output, ReplyBatch, SubmitError};
+use respass::{
+    Client, Command, CommandError, CommandId, ConnId, ErrorCode, Notice, Now, Output, ReplyBatch, SessionId,
+    SubmitError,
+};
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,14 +34,15 @@ pub(crate) enum Action {
 pub(crate) struct State {
     pub(crate) client: Client,
     pub(crate) waiters: Waiters,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) actions: Vec<Action>,
     pub(crate) notices: Vec<Notice>,
-    /// The connection that has bytes to write.
-    pub(crate) transmit: Option<ConnId>,
-    /// The connection whose bytes were taken last, while it is there.
+    /// Connections that have bytes to write. There are few.
+    transmit: Vec<ConnId>,
+    /// The connection whose bytes are in a writer's hands, while it is there.
     pub(crate) taken_from: Option<ConnId>,
-    /// Taken, and not by the socket yet.
-    unsent: Vec<u8>,
+    /// Taken, and not by their sockets yet.
+    unsent: Vec<(ConnId, Vec<u8>)>,
     /// For when a timer is set, in microseconds of the monotonic clock.
     pub(crate) armed_at: u64,
     /// When the last bytes were received, likewise.
@@ -51,13 +56,21 @@ struct Deliveries {
     replies: Vec<(Waiter, usize, usize)>,
     batches: Vec<ReplyBatch>,
     failures: Vec<(Waiter, CommandError)>,
+    /// Those that waited for messages.
+    called: Vec<Py<Call>>,
+}
+
+impl Deliveries {
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.failures.is_empty() && self.called.is_empty()
+    }
 }
 
 impl State {
     fn drain(&mut self, deliveries: &mut Deliveries) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Transmit { conn } => self.transmit = Some(conn),
+                Output::Transmit { conn } => self.note_transmit(conn),
                 Output::Replies(batch) => {
                     deliveries.replies.reserve(batch.answers.len());
                     let index = deliveries.batches.len();
@@ -78,15 +91,23 @@ impl State {
                 }
                 Output::Disconnect { conn, last_bytes } => {
                     // Behind a piece that was sent in part nothing can follow.
-                    let last_bytes = if self.unsent.is_empty() { last_bytes } else { Vec::new() };
+                    let is_clean = !self.has_unsent(conn) && self.taken_from != Some(conn);
+                    let last_bytes = if is_clean { last_bytes } else { Vec::new() };
                     self.forget_bytes(conn);
                     self.actions.push(Action::Disconnect { conn, last_bytes });
                 }
                 Output::TokenNeeded { newer_than } => self.actions.push(Action::TokenNeeded { newer_than }),
                 Output::Notice(notice) => self.notices.push(notice),
+                Output::Messages(batch) => deliveries.called.extend(self.mailboxes.put(batch)),
                 // A newer core may have more to tell; nothing that must be obeyed.
                 _ => {}
             }
+        }
+    }
+
+    fn note_transmit(&mut self, conn: ConnId) {
+        if !self.transmit.contains(&conn) {
+            self.transmit.push(conn);
         }
     }
 
@@ -100,15 +121,21 @@ impl State {
         self.actions.iter().all(|action| matches!(action, Action::TokenNeeded { .. }))
     }
 
-    /// Whether there is something that a caller does on its way out: all but connecting, which the next one does.
-    fn has_errands(&self) -> bool {
-        !self.notices.is_empty()
-            || self.actions.iter().any(|action| !matches!(action, Action::Connect { .. }))
-    }
-
     /// Whether there are bytes to write.
     pub(crate) fn has_bytes(&self) -> bool {
-        self.transmit.is_some() || !self.unsent.is_empty()
+        !self.transmit.is_empty() || !self.unsent.is_empty()
+    }
+
+    /// The connections that have bytes to write.
+    pub(crate) fn writable(&self) -> Vec<u64> {
+        let mut writable: Vec<u64> = self.unsent.iter().map(|(conn, _)| conn.as_u64()).collect();
+        writable
+            .extend(self.transmit.iter().filter(|&&conn| !self.has_unsent(conn)).map(|conn| conn.as_u64()));
+        writable
+    }
+
+    fn has_unsent(&self, conn: ConnId) -> bool {
+        self.unsent.iter().any(|&(other, _)| other == conn)
     }
 
     /// When a timer must be set although one is, in seconds from now.
@@ -120,50 +147,67 @@ impl State {
         })
     }
 
-    /// Bytes to write, which then count as written.
-    pub(crate) fn take_transmit(&mut self, now: Now) -> Vec<u8> {
-        let Some(conn) = self.transmit else { return Vec::new() };
+    /// Bytes of a connection that `is_open`, which then count as written; and whether there may be more.
+    pub(crate) fn take_next(
+        &mut self,
+        now: Now,
+        is_open: impl Fn(ConnId) -> bool,
+    ) -> Option<(ConnId, Vec<u8>, bool)> {
+        let mut index = 0;
+        while let Some(&conn) = self.transmit.get(index) {
+            if is_open(conn) {
+                let bytes = self.take_transmit(conn, now);
+                if !bytes.is_empty() {
+                    return Some((conn, bytes, !self.transmit.is_empty()));
+                }
+            }
+            // It is still there where it is not open, or where its bytes have to wait.
+            index += usize::from(self.transmit.get(index) == Some(&conn));
+        }
+        None
+    }
+
+    fn take_transmit(&mut self, conn: ConnId, now: Now) -> Vec<u8> {
         let bytes = self.client.take_transmit(conn, now);
         if !self.client.has_transmit(conn) {
-            self.transmit = None;
+            self.transmit.retain(|&other| other != conn);
         }
         bytes
     }
 
     /// The next piece for a blocking socket: what it has not taken yet goes first.
     pub(crate) fn take_piece(&mut self, conn: ConnId, now: Now) -> Vec<u8> {
+        let unsent = self.unsent.iter().position(|&(other, _)| other == conn);
         // The caller may hold the socket of a connection that is gone.
-        if !self.unsent.is_empty() {
-            return if self.taken_from == Some(conn) { std::mem::take(&mut self.unsent) } else { Vec::new() };
-        }
-        if self.transmit != Some(conn) {
+        if unsent.is_none() && !self.transmit.contains(&conn) {
             return Vec::new();
         }
-        self.taken_from = self.transmit;
-        self.take_transmit(now)
+        let piece = match unsent {
+            Some(index) => self.unsent.swap_remove(index).1,
+            None => self.take_transmit(conn, now),
+        };
+        self.taken_from = (!piece.is_empty()).then_some(conn);
+        piece
     }
 
-    /// The socket took `count` bytes of the piece. Whether there is more to write at once.
+    /// The socket took `count` bytes of the piece. Whether there is more to write to it at once.
     pub(crate) fn sent(&mut self, piece: &[u8], count: usize) -> bool {
+        let Some(conn) = self.taken_from.take() else { return false };
         match piece.get(count..) {
             Some(rest) if !rest.is_empty() => {
-                if self.taken_from.is_some() {
-                    self.unsent = rest.to_vec();
-                }
+                self.unsent.push((conn, rest.to_vec()));
                 false
             }
-            _ => self.transmit.is_some() && self.actions.is_empty(),
+            _ => self.transmit.contains(&conn) && self.actions.is_empty(),
         }
     }
 
     /// The connection is there no more.
     pub(crate) fn forget_bytes(&mut self, conn: ConnId) {
-        if self.transmit == Some(conn) {
-            self.transmit = None;
-        }
+        self.transmit.retain(|&other| other != conn);
+        self.unsent.retain(|&(other, _)| other != conn);
         if self.taken_from == Some(conn) {
             self.taken_from = None;
-            self.unsent = Vec::new();
         }
     }
 }
@@ -173,7 +217,7 @@ pub(crate) struct Shared {
     state: ManuallyDrop<Mutex<State>>,
     pub(crate) text: Text,
     pub(crate) turn: Turn,
-    /// See [`State::has_errands`]; may be out of date for a moment.
+    /// See [`State::has_news`]; may be out of date for a moment.
     has_errands: AtomicBool,
     birth: Birth,
 }
@@ -193,9 +237,10 @@ impl Shared {
         let state = State {
             client,
             waiters: Waiters::default(),
+            mailboxes: Mailboxes::default(),
             actions: Vec::new(),
             notices: Vec::new(),
-            transmit: None,
+            transmit: Vec::new(),
             taken_from: None,
             unsent: Vec::new(),
             armed_at: u64::MAX,
@@ -218,12 +263,12 @@ impl Shared {
             let mut state = self.state.lock_py_attached(py).map_err(|_| error::broken(py))?;
             let result = act(&mut state, clock::now());
             state.drain(&mut deliveries);
-            if state.has_errands() {
+            if state.has_news() {
                 self.has_errands.store(true, Ordering::Relaxed);
             }
             result
         };
-        if !deliveries.batches.is_empty() || !deliveries.failures.is_empty() {
+        if !deliveries.is_empty() {
             self.deliver(py, deliveries);
         }
         Ok(result)
@@ -249,7 +294,10 @@ impl Shared {
     /// For the garbage collector. Where the lock is taken nothing is said, and nothing is freed.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.state.try_lock() {
-            Ok(state) => state.waiters.traverse(visit),
+            Ok(state) => {
+                state.waiters.traverse(visit)?;
+                state.mailboxes.traverse(visit)
+            }
             Err(_) => Ok(()),
         }
     }
@@ -257,14 +305,17 @@ impl Shared {
     /// Lets go of those who wait, who are garbage.
     pub(crate) fn clear(&self) {
         if self.birth.is_here() {
-            let waiters = self.state.try_lock().map(|mut state| std::mem::take(&mut state.waiters));
-            drop(waiters);
+            let those = self
+                .state
+                .try_lock()
+                .map(|mut state| (std::mem::take(&mut state.waiters), std::mem::take(&mut state.mailboxes)));
+            drop(those);
         }
     }
 
     fn deliver(&self, py: Python<'_>, deliveries: Deliveries) {
         let _inside = Inside::enter(py);
-        let Deliveries { replies, batches, failures } = deliveries;
+        let Deliveries { replies, batches, failures, called } = deliveries;
         for (waiter, batch, node) in replies {
             let Some(batch) = batches.get(batch) else { continue };
             let reply = respass::resp::Reply::at(&batch.nodes, &batch.bytes, node);
@@ -273,6 +324,10 @@ impl Shared {
         for (waiter, error) in failures {
             waiter.end(py, &self.text, Ending::Failed(&error));
         }
+        called.iter().for_each(|call| call.get().wake(py));
+        if batches.is_empty() {
+            return;
+        }
         if let Ok(mut state) = self.state.lock_py_attached(py) {
             for batch in batches {
                 state.client.recycle(batch);
@@ -280,13 +335,14 @@ impl Shared {
         }
     }
 
-    /// Submits the commands of one call.
+    /// Submits the commands of one call, to a session where there is one.
     pub(crate) fn submit(
         &self,
         py: Python<'_>,
         call: &Bound<'_, Call>,
         commands: &Commands,
         is_transaction: bool,
+        session: Option<SessionId>,
     ) -> PyResult<()> {
         // Made before the lock is taken: a reference to a Python object each.
         let count = if is_transaction { 1 } else { commands.shapes.len() };
@@ -298,10 +354,14 @@ impl Shared {
             .collect();
         let block = &commands.block;
         let refused = self.run(py, |state, now| {
-            let submitted = if is_transaction {
-                state.client.submit_transaction(&block.bytes, &block.lengths, now)
-            } else {
-                state.client.submit_batch(&block.bytes, &block.lengths, now).map(|ids| ids.first)
+            let client = &mut state.client;
+            let submitted = match (session, is_transaction) {
+                (None, true) => client.submit_transaction(&block.bytes, &block.lengths, now),
+                (None, false) => client.submit_batch(&block.bytes, &block.lengths, now).map(|ids| ids.first),
+                (Some(session), true) => {
+                    client.submit_transaction_in(session, &block.bytes, &block.lengths, now)
+                }
+                (Some(session), false) => submit_each_in(client, session, block, now),
             };
             match submitted {
                 Ok(first) => {
@@ -342,6 +402,37 @@ impl Shared {
         }
         refused
     }
+}
+
+/// Submits commands to a session, one after the other; the id of the first. Where one is refused, those before it are
+/// withdrawn.
+fn submit_each_in(
+    client: &mut Client,
+    session: SessionId,
+    block: &Block,
+    now: Now,
+) -> Result<CommandId, SubmitError> {
+    let mut first = None;
+    let mut submitted = Vec::new();
+    for (mut bytes, lengths) in block.commands() {
+        let mut arguments = Vec::with_capacity(lengths.len());
+        for &len in lengths.iter().skip(1) {
+            let Some((argument, rest)) = bytes.split_at_checked(len as usize) else { break };
+            arguments.push(argument);
+            bytes = rest;
+        }
+        let command = Command::new(&arguments);
+        match client.submit_in(session, command, now) {
+            Ok(id) => submitted.push(id),
+            Err(error) => {
+                submitted.into_iter().for_each(|id| client.cancel(id));
+                return Err(error);
+            }
+        }
+        first = first.or(submitted.first().copied());
+    }
+    let none = || SubmitError { code: ErrorCode::InvalidCommand, text: "no command".to_owned() };
+    first.ok_or_else(none)
 }
 
 fn push_all(queue: &mut Waiters, first: CommandId, waiters: Vec<Waiter>) {

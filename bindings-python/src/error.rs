@@ -25,7 +25,11 @@ pub(crate) fn command<'py>(py: Python<'py>, error: &CommandError) -> PyResult<Bo
 
 /// The exception for an error that the server sent.
 pub(crate) fn reply<'py>(py: Python<'py>, reply: &Reply<'_>) -> PyResult<Bound<'py, PyAny>> {
-    let text = reply.as_bytes();
+    refused(py, reply.as_bytes())
+}
+
+/// The exception for the text of such an error.
+pub(crate) fn refused<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     make(py, ErrorCode::of_reply(text), "refused", &String::from_utf8_lossy(text))
 }
 

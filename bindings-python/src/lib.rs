@@ -12,11 +12,13 @@ mod core;
 mod error;
 mod exit;
 mod fork;
+mod mailbox;
 mod port;
 mod readable;
 mod reply;
 mod shape;
 mod source;
+mod special;
 mod turn;
 
 use pyo3::prelude::*;
@@ -34,6 +36,8 @@ fn _respass(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<command::CommandBuffer>()?;
     module.add_class::<port::LoopPort>()?;
     module.add_class::<port::Link>()?;
+    module.add_class::<special::Session>()?;
+    module.add_class::<special::Subscriber>()?;
     module.add_class::<source::Source>()?;
     module.add_class::<source::Token>()?;
     module.add_class::<source::Failure>()?;

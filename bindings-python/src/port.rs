@@ -6,13 +6,13 @@ use crate::command::{CommandBuffer, Commands, push};
 use crate::core::Shared;
 use crate::error;
 use crate::exit::Inside;
+use crate::special::{Session, Subscriber};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use respass::ConnId;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Commands that were given in this loop turn.
@@ -33,9 +33,17 @@ pub(crate) struct LoopPort {
     future_options: Option<Py<PyDict>>,
     /// Finds the driver, which must not be kept alive from here.
     driver: Py<PyAny>,
-    /// `transport.write` of the connection in use.
-    write: Mutex<Option<Py<PyAny>>>,
-    is_paused: AtomicBool,
+    /// The connections that there are, of which there are few. Locked for a moment, after the core.
+    lines: Mutex<Vec<Line>>,
+}
+
+/// A connection's way out.
+struct Line {
+    conn: ConnId,
+    /// `transport.write`
+    write: Py<PyAny>,
+    /// The transport's buffer is full.
+    is_paused: bool,
 }
 
 #[pymethods]
@@ -58,8 +66,7 @@ impl LoopPort {
             future,
             future_options,
             driver,
-            write: Mutex::new(None),
-            is_paused: AtomicBool::new(false),
+            lines: Mutex::default(),
         })
     }
 
@@ -94,10 +101,12 @@ impl LoopPort {
     }
 
     /// Submits a pipeline or a transaction. A future of the list of replies.
+    #[pyo3(signature = (buffer, is_transaction, session=None))]
     fn call_all<'py>(
         slf: &Bound<'py, LoopPort>,
         buffer: &CommandBuffer,
         is_transaction: bool,
+        session: Option<&Session>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, port) = (slf.py(), slf.get());
         let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
@@ -111,10 +120,32 @@ impl LoopPort {
             Call::many(count)
         };
         call.resolves(future.clone().unbind());
-        port.shared().submit(py, &Bound::new(py, call)?, &commands, is_transaction)?;
+        port.shared().submit(
+            py,
+            &Bound::new(py, call)?,
+            &commands,
+            is_transaction,
+            session.map(|session| session.id),
+        )?;
         buffer.keep(commands);
         Self::flush_soon(slf)?;
         Ok(future)
+    }
+
+    /// A future that is resolved at a subscriber's next arrival; `None` where something came since there had been
+    /// `seen` of them.
+    fn next_mail<'py>(
+        slf: &Bound<'py, LoopPort>,
+        subscriber: &Subscriber,
+        seen: u64,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, port) = (slf.py(), slf.get());
+        let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
+        let call = Call::one(None);
+        call.resolves(future.clone().unbind());
+        let call = Py::new(py, call)?;
+        let back = port.shared().peek(py, |state| state.mailboxes.wait(subscriber.id, seen, call))?;
+        Ok(back.is_none().then_some(future))
     }
 
     /// Submits what was given in this turn and writes what can be written.
@@ -124,26 +155,28 @@ impl LoopPort {
     }
 
     /// A connection is there to be written to.
-    fn attach(&self, write: Py<PyAny>) {
-        self.is_paused.store(false, Ordering::Relaxed);
-        let former = self.write().replace(write);
+    fn attach(&self, conn: u64, write: Py<PyAny>) {
+        self.lines().push(Line { conn: ConnId::from_u64(conn), write, is_paused: false });
+    }
+
+    /// A connection is not to be written to any more.
+    fn detach(&self, conn: u64) {
+        let former = {
+            let mut lines = self.lines();
+            let index = lines.iter().position(|line| line.conn.as_u64() == conn);
+            index.map(|index| lines.swap_remove(index))
+        };
         drop(former);
     }
 
-    /// There is no connection to write to.
-    fn detach(&self) {
-        let former = self.write().take();
-        drop(former);
+    /// A transport's buffer is full: stop writing to it.
+    fn pause(&self, conn: u64) {
+        self.set_paused(conn, true);
     }
 
-    /// The transport's buffer is full: stop writing.
-    fn pause(&self) {
-        self.is_paused.store(true, Ordering::Relaxed);
-    }
-
-    /// The transport takes bytes again. Commands that were given up meanwhile are not sent.
-    fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        self.is_paused.store(false, Ordering::Relaxed);
+    /// A transport takes bytes again. Commands that were given up meanwhile are not sent.
+    fn resume(&self, py: Python<'_>, conn: u64) -> PyResult<()> {
+        self.set_paused(conn, false);
         self.forget_cancelled(py)?;
         self.settle(py)
     }
@@ -162,9 +195,12 @@ impl LoopPort {
 
     /// The loop ends: cancels every future that waits, because nobody is left to be told of an error.
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
-        let waiting = self.shared().peek(py, |state| state.waiters.futures(py))?;
+        let (waiting, called) = self.shared().peek(py, |state| {
+            let called: Vec<_> = state.mailboxes.calls().filter_map(|call| call.get().future(py)).collect();
+            (state.waiters.futures(py), called)
+        })?;
         let pending = std::mem::take(&mut *self.pending()).futures;
-        for future in waiting.into_iter().map(|(_, future)| future).chain(pending) {
+        for future in waiting.into_iter().map(|(_, future)| future).chain(called).chain(pending) {
             future.bind(py).call_method0(intern!(py, "cancel"))?;
         }
         Ok(())
@@ -176,8 +212,8 @@ impl LoopPort {
         }
         visit.call(&self.core)?;
         visit.call(&self.future_options)?;
-        if let Ok(write) = self.write.try_lock() {
-            visit.call(&*write)?;
+        if let Ok(lines) = self.lines.try_lock() {
+            lines.iter().try_for_each(|line| visit.call(&line.write))?;
         }
         match self.pending.try_lock() {
             Ok(pending) => pending.futures.iter().try_for_each(|future| visit.call(future)),
@@ -186,7 +222,8 @@ impl LoopPort {
     }
 
     fn __clear__(&self) {
-        self.detach();
+        let lines = std::mem::take(&mut *self.lines());
+        drop(lines);
         let pending = std::mem::take(&mut *self.pending());
         drop(pending);
     }
@@ -197,8 +234,22 @@ impl LoopPort {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_paused(&self, conn: u64, is_paused: bool) {
+        for line in self.lines().iter_mut().filter(|line| line.conn.as_u64() == conn) {
+            line.is_paused = is_paused;
+        }
+    }
+
+    fn is_open(&self, conn: ConnId) -> bool {
+        self.lines().iter().any(|line| line.conn == conn && !line.is_paused)
+    }
+
+    fn write_of(&self, py: Python<'_>, conn: ConnId) -> Option<Py<PyAny>> {
+        self.lines().iter().find(|line| line.conn == conn).map(|line| line.write.clone_ref(py))
     }
 
     fn shared(&self) -> &Shared {
@@ -249,18 +300,16 @@ impl LoopPort {
     /// Writes what can be written; then the driver has its turn, where there is something for it.
     fn settle(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = Inside::enter(py);
-        let write = self.write().as_ref().map(|write| write.clone_ref(py));
         let (has_actions, delay) = loop {
-            let may_write = write.is_some() && !self.is_paused.load(Ordering::Relaxed);
-            let (bytes, has_actions, delay) = self.shared().run(py, |state, now| {
-                let bytes = if may_write { state.take_transmit(now) } else { Vec::new() };
-                (bytes, state.has_news(), state.arm(now))
+            let (piece, has_actions, delay) = self.shared().run(py, |state, now| {
+                let piece = state.take_next(now, |conn| self.is_open(conn));
+                (piece, state.has_news(), state.arm(now))
             })?;
-            let Some(write) = write.as_ref().filter(|_| !bytes.is_empty()) else {
-                break (has_actions, delay);
-            };
-            write.bind(py).call1((PyBytes::new(py, &bytes),))?;
-            if bytes.len() < MORE_LEN {
+            let Some((conn, bytes, has_more)) = piece else { break (has_actions, delay) };
+            if let Some(write) = self.write_of(py, conn) {
+                write.bind(py).call1((PyBytes::new(py, &bytes),))?;
+            }
+            if !has_more {
                 break (has_actions, delay);
             }
         };
@@ -285,9 +334,6 @@ impl LoopPort {
         self.settle(py)
     }
 }
-
-/// After fewer bytes than this, the core has no more: it seals up to 64 KiB at once.
-const MORE_LEN: usize = 1 << 15;
 
 /// One connection's way in: a fixed buffer that the transport reads into and the core reads from.
 #[pyclass(frozen, module = "respass._respass")]

@@ -165,10 +165,10 @@ def test_no_byte_is_written_by_a_child_that_does_not_use_the_client(tls_server: 
 def test_the_parents_idle_connection_is_still_watched(r: respass.Redis, server: Server) -> None:
     time.sleep(1.2)  # the background thread has the socket in its selector now
     in_child(lambda: use(r))
-    assert r._driver.watched is r._driver._sock
+    assert r._driver.watched and list(r._driver.watched.values()) == list(r._driver._lines.values())
     server.kill_clients()
     deadline = time.monotonic() + 5
-    while r._driver._sock is not None:
+    while r._driver._lines:
         assert time.monotonic() < deadline, "the loss was not noticed"
         time.sleep(0.02)
     use(r)
@@ -367,7 +367,8 @@ def test_an_asyncio_client_works_in_the_child_and_goes_on_in_the_parent(server: 
     async def main() -> None:
         await use_async(r)
         connection = await r.execute_command("CLIENT ID")
-        number = r._driver.protocol.transport.get_extra_info("socket").fileno()
+        (protocol,) = r._driver.protocols.values()
+        number = protocol.transport.get_extra_info("socket").fileno()
         inode = os.readlink(f"/proc/self/fd/{number}")
 
         def work() -> None:

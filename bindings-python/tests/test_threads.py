@@ -316,7 +316,7 @@ def test_clients_and_what_they_hold_are_freed(server: Server) -> None:
         r.ping()
         r.itself, r.held = r, held  # type: ignore[attr-defined]
         weakref.finalize(r._driver, freed.append, 2)
-        weakref.finalize(r._driver._sock, freed.append, 3)
+        weakref.finalize(next(iter(r._driver._lines.values())), freed.append, 3)
         with pytest.warns(ResourceWarning):
             del r, held
             deadline = time.monotonic() + 3
@@ -391,7 +391,7 @@ def test_an_idle_connections_end_is_noticed_by_the_background_thread(
     time.sleep(2.2)
     server.kill_clients()
     deadline = time.monotonic() + 3
-    while r._driver._sock is not None:
+    while r._driver._lines:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -18,7 +18,7 @@ class Player(Script):
         native.stop_clocks(*self.clocks)
         self.source = native.Source(b"\x08" * 32)
         self.source.subscribe()
-        self.core, self.calls, self.conn, self.held = None, {}, 0, False
+        self.core, self.calls, self.held = None, {}, False
 
     def event(self, verb: str, *rest: str) -> None:
         EVENTS[verb](self, *rest)
@@ -105,7 +105,6 @@ class Player(Script):
 
     def act(self, what: str, number: int, host: Any = "", port: int = 0) -> None:
         if what == "connect":
-            self.conn = number
             self.doings.append(f"open {number} {host}:{port}")
         elif what == "disconnect":
             self.doings.append(f"close {number}")
@@ -115,11 +114,14 @@ class Player(Script):
                 self.core.token(token)
 
     def send(self) -> bool:
-        piece = self.core.take(self.conn) if self.core and self.core.has_bytes else b""
-        if piece:
-            self.core.sent(piece, len(piece))
-            self.doings.extend(f"send {self.conn} {text}" for text in self.sent(piece))
-        return bool(piece)
+        busy = False
+        for conn in (self.core and self.core.writable()) or ():
+            piece = self.core.take(conn)
+            if piece:
+                busy = True
+                self.core.sent(piece, len(piece))
+                self.doings.extend(f"send {conn} {text}" for text in self.sent(piece))
+        return busy
 
 
 EVENTS: dict[str, Any] = {

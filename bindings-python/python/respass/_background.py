@@ -113,10 +113,13 @@ class _Background:
                 self._poked.recv(4096)
                 continue
             client = key.data()
-            if client is None or not _quietly(_read_idle, client):
-                self._selector.unregister(key.fileobj)
-                if client is not None:
-                    client.watched = None
+            is_watched = client is not None and _quietly(lambda one, key=key: one.read_idle(key.fd), client)
+            if is_watched:
+                continue
+            self._selector.unregister(key.fileobj)
+            if client is not None:
+                client.watched.pop(key.fd, None)
+                if is_watched is None:
                     client.watch_after = time.monotonic() + _STEP_ASIDE
 
     def _look_after_all(self) -> None:
@@ -136,23 +139,20 @@ class _Background:
         wakeup = _wakeup(one)
         if wakeup is not None and wakeup <= 0:
             one.tick()
-        idle_socket = getattr(one, "idle_socket", None)
-        sock = idle_socket() if idle_socket is not None else None
-        if sock is not None and time.monotonic() >= one.watch_after:
-            self._watch(sock, one)
+        idle_sockets = getattr(one, "idle_sockets", None)
+        if idle_sockets is not None and time.monotonic() >= one.watch_after:
+            for sock, is_dialled in idle_sockets():
+                self._watch(sock, selectors.EVENT_WRITE if is_dialled else selectors.EVENT_READ, one)
 
-    def _watch(self, sock: socket.socket, client: Any) -> None:
-        if client.watched is sock:
+    def _watch(self, sock: socket.socket, events: int, client: Any) -> None:
+        number = sock.fileno()
+        if client.watched.get(number) is sock:
             return
         # The number of a closed socket may be in use again; what is known of it is out of date then.
-        if sock.fileno() in self._selector.get_map():
-            self._selector.unregister(sock.fileno())
-        self._selector.register(sock.fileno(), selectors.EVENT_READ, weakref.ref(client))
-        client.watched = sock
-
-
-def _read_idle(client: Any) -> bool:
-    return bool(client.read_idle())
+        if number in self._selector.get_map():
+            self._selector.unregister(number)
+        self._selector.register(number, events, weakref.ref(client))
+        client.watched[number] = sock
 
 
 def _wakeup(one: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -18,6 +18,12 @@ _VERIFIED = (None, True, "required", ssl.CERT_REQUIRED)
 
 #: What OpenSSL takes for a certificate in a folder of authorities.
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+
+
+#: Host and port.
+Address = tuple[str, int]
+#: How the addresses that a cluster's nodes advertise become those to connect to.
+AddressMapT = str | Mapping[Address, Address] | Callable[[Address], Address]
 
 
 @dataclass
@@ -38,6 +44,14 @@ class Options:
     socket_timeout: float | None = 5.0
     socket_connect_timeout: float | None = 10.0
     allow_plaintext_token: bool = False
+    is_cluster: bool = False
+    #: `auto`, `azure`, `advertised`, `table` or `driver`.
+    address_map: str = "auto"
+    address_table: list[tuple[Address, Address]] = field(default_factory=list)
+    #: For `driver`: where an advertised address is.
+    remap: Callable[[Address], Address] | None = field(default=None, repr=False)
+    allowed_hosts: list[str] = field(default_factory=list)
+    max_own_connections: int | None = None
     decode_responses: bool = False
     encoding: str = "utf-8"
     encoding_errors: str = "strict"
@@ -65,6 +79,9 @@ def options(
     ssl_keyfile: str | None,
     ssl_check_hostname: bool,
     ssl_cert_reqs: Any,
+    address_map: AddressMapT = "auto",
+    allowed_hosts: Iterable[str] | None = None,
+    max_own_connections: int | None = None,
     **others: Any,
 ) -> Options:
     """Checks what belongs together and reads the certificate files."""
@@ -98,8 +115,51 @@ def options(
         client_pem=(_file(ssl_certfile, "ssl_certfile"), _file(ssl_keyfile, "ssl_keyfile"))
         if ssl_certfile and ssl_keyfile
         else None,
+        max_own_connections=None
+        if max_own_connections is None
+        else _whole(max_own_connections, "max_own_connections", 1, 0xFFFF_FFFF),
+        **_addresses(address_map, allowed_hosts),
         **others,
     )
+
+
+def _addresses(address_map: AddressMapT, allowed_hosts: Iterable[str] | None) -> dict[str, Any]:
+    hosts = [allowed_hosts] if isinstance(allowed_hosts, str) else list(allowed_hosts or ())
+    if hosts and address_map != "advertised":
+        raise ConfigurationError('allowed_hosts= belongs to address_map="advertised"')
+    if isinstance(address_map, str):
+        if address_map not in ("auto", "azure", "advertised"):
+            raise ConfigurationError('address_map= is "auto", "azure", "advertised", a mapping or a callable')
+        return {"address_map": address_map, "allowed_hosts": hosts}
+    if callable(address_map):
+        return {"address_map": "driver", "remap": address_map}
+    return {
+        "address_map": "table",
+        "address_table": [_pair_of_addresses(*pair) for pair in address_map.items()],
+    }
+
+
+def _pair_of_addresses(advertised: Address, real: Address) -> tuple[Address, Address]:
+    return _address(advertised), _address(real)
+
+
+def _address(address: Any) -> Address:
+    """A host and a port, from whoever calls them so."""
+    try:
+        host, port = address
+    except (TypeError, ValueError):
+        raise ConfigurationError("an address is a tuple of a host and a port") from None
+    return str(host), _whole(port, "port", 1, 0xFFFF)
+
+
+def remapped(options: Options, host: str, port: int) -> Address:
+    """Where an advertised address is; raises `OSError` where the callable does not tell."""
+    if options.remap is None:
+        return host, port
+    try:
+        return _address(options.remap((host, port)))
+    except Exception as error:  # foreign code
+        raise OSError(f"{host}:{port}: address_map= raised {type(error).__name__}: {error}") from None
 
 
 def parse_url(url: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sync driver: one socket, many threads.
+"""The sync driver: any number of sockets, many threads.
 
 Whoever waits for a reply and finds nobody reading takes the turn: writes, reads, and hands each reply to its
 waiter. The others write their own commands and sleep. A thread whose reply came passes the turn on.
@@ -16,18 +16,15 @@ from typing import Any
 from . import _background, _fork
 from ._config import Options
 from ._credentials import ThreadSupply, is_async, thread_supply
+from ._lines import FULL, QUICK, Lines
 from ._logging import log_notices, report
-from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Token
-from ._socket import DONT_WAIT, PATIENCE, connect, is_readable, prepare, reason, wait_writable
+from ._respass import PENDING, Call, CommandBuffer, Core, Failure, Session, Token
 from .exceptions import ConfigurationError, ForkError, RedisError
 
-#: One read. Larger reads do not pay: the core copies from here while it is warm.
-BUFFER_LEN = 128 * 1024
-#: A socket is looked at so often at most before it is written to: a server that never stops sending cannot keep a
-#: command from being written.
-LOOKS_MAX = 16
+#: Longest wait for sockets, so that timers are looked at.
+PATIENCE = 1.0
 #: After so many seconds the background thread tries again to write to a socket that was full.
-FULL = 0.25
+RETRY = 0.25
 
 
 class _Unborn:
@@ -44,8 +41,8 @@ class _Unborn:
         return getattr(self._driver.core, name)
 
 
-class Driver:
-    """Drives a core over a blocking socket."""
+class Driver(Lines):
+    """Drives a core over blocking sockets."""
 
     core: Any
     supply: ThreadSupply | None
@@ -55,28 +52,17 @@ class Driver:
             raise ConfigurationError("an asynchronous credential belongs to respass.asyncio.Redis")
         self._options, self._credential, self._wants_background = options, credential, background
         self._on_notice = options.on_notice
-        self._connect_timeout = options.socket_connect_timeout or 3600.0
         self._patience = min(PATIENCE, options.socket_timeout or PATIENCE)
+        self._quick = min(QUICK, self._patience)
         self.is_closed = False
         self._reset()
         self.begin()
         _fork.add(self)
 
     def _reset(self) -> None:
-        self._buffer = bytearray(BUFFER_LEN)
-        self._sock: socket.socket | None = None
-        self._conn = 0
-        #: Sockets on their way to be connected.
-        self._dialled: list[socket.socket] = []
+        super()._reset()
         #: The locks of threads that wait for a reply or for the turn.
         self._sleepers: dict[LockType, None] = {}
-        #: Released to wake a leader without a socket. An interrupted `threading.Event` may stay locked.
-        self._wake = allocate_lock()
-        #: Bytes may be between the socket and the core; where it is found so, their reader was interrupted.
-        self._is_torn = False
-        #: Of the background thread: the socket that it watches, and from when on it may watch again.
-        self.watched: socket.socket | None = None
-        self.watch_after = 0.0
         self._ticked_at = 0.0
         self._background = False
         self.supply = None
@@ -97,14 +83,14 @@ class Driver:
 
     def forked(self) -> None:
         """In a child: nothing of the parent's is used, and the child's copies of its descriptors are closed.
-        The parent's connection lives on, so not a byte is written."""
+        The parent's connections live on, so not a byte is written."""
         if self._subscription is not None:
             self._subscription.detach()
-        inherited = [*self._dialled, *([] if self._sock is None else [self._sock])]
+        inherited = self._descriptors()
         self._reset()
         self.core = _Unborn(self)
-        for sock in inherited:
-            sock.close()
+        for one in inherited:
+            one.close()
 
     # Commands
 
@@ -115,12 +101,37 @@ class Driver:
             return self._aside("execute", shape, *arguments)
         return self._wait(call)
 
-    def execute_all(self, buffer: CommandBuffer, is_transaction: bool) -> Any:
+    def execute_all(
+        self, buffer: CommandBuffer, is_transaction: bool, session: Session | None = None
+    ) -> Any:
         """Sends the commands of a pipeline and waits for their replies."""
-        call = self.core.submit_all(buffer, is_transaction)
-        if call is None:
-            return self._aside("execute_all", buffer, is_transaction)
-        return self._wait(call)
+        call = self.core.submit_all(buffer, is_transaction, session)
+        if call is not None:
+            return self._wait(call)
+        if session is not None:
+            raise RedisError("a pipeline that watches keys cannot interrupt a command of its own thread")
+        return self._aside("execute_all", buffer, is_transaction)
+
+    def wait(self, call: Call, deadline: float | None) -> None:
+        """Waits until the call is complete, or until that moment of the monotonic clock."""
+        if self.core.is_mine:
+            raise RedisError("messages cannot be waited for in the middle of a command of the same thread")
+        self._wait(call, deadline)
+        if not call.done:
+            self.core.cancel(call)
+
+    def attend(self) -> None:
+        """Has begun what the core wants done, without waiting for its end."""
+        core = self.core
+        if core.lead():
+            try:
+                self._catch_up()
+            finally:
+                self._leave(core)
+        else:
+            self._write_beside()
+        if self._background:
+            _background.poke()
 
     def _aside(self, method: str, *arguments: Any) -> Any:
         """A finaliser or a signal handler came in the middle of a command of this very thread, which can go
@@ -133,12 +144,12 @@ class Driver:
         finally:
             other.close()
 
-    def _wait(self, call: Call) -> Any:
+    def _wait(self, call: Call, deadline: float | None = None) -> Any:
         core = self.core
         try:
             if core.lead():
-                return self._lead(call)
-            return self._follow(call)
+                return self._lead(call, deadline)
+            return self._follow(call, deadline)
         except RedisError:
             raise
         except BaseException:
@@ -150,24 +161,27 @@ class Driver:
                 self._hand_over()
             if has_errands:
                 self._run_errands(core)
-            if self.is_closed and self._sock is not None:
+            if self.is_closed and (self._lines or self._waker):
                 self._finish(core)
 
-    def _follow(self, call: Call) -> Any:
+    def _follow(self, call: Call, deadline: float | None) -> Any:
         """Somebody else reads: waits until the reply is here, or the turn is free."""
         core = self.core
         lock = allocate_lock()
         lock.acquire()
         self._sleepers[lock] = None
         try:
-            self._write_beside(call)
+            self._write_beside()
             while call.wakes(lock):
                 # The reader may have left before it could see this thread among the sleepers.
                 if core.lead():
                     self._sleepers.pop(lock, None)
-                    return self._lead(call)
+                    return self._lead(call, deadline)
+                left = PATIENCE if deadline is None else min(PATIENCE, deadline - time.monotonic())
+                if left <= 0:
+                    return None
                 # An end, in case that an interrupt kept the reader from waking anybody.
-                lock.acquire(True, PATIENCE)
+                lock.acquire(True, left)
             return call.result()
         finally:
             self._sleepers.pop(lock, None)
@@ -193,94 +207,63 @@ class Driver:
             _release(lock)
             return
 
-    def _lead(self, call: Call) -> Any:
-        """Writes and reads until the call is complete. The turn is held."""
+    def _lead(self, call: Call, deadline: float | None) -> Any:
+        """Writes and reads until the call is complete, or it is late. The turn is held."""
         core, buffer = self.core, self._buffer
         self._mend_if_torn()
-        if self._sock is not None and core.wants_look(self._sock.fileno()):
+        if (sock := self._sole) is None or core.wants_look(self._conn, sock.fileno()):
             self._look_first()
         if not self._background:
             self._tend()
-        while True:
-            if call.done:
-                return call.result()
-            sock = self._sock
-            if sock is not None and (is_full := self._write(sock, self._conn)) is not None:
+        is_quick = deadline is None
+        while not call.done:
+            sock, conn = self._sole, self._conn
+            if is_quick and sock is not None and self._write(sock, conn) < FULL:
                 try:
-                    if is_full and not wait_writable(sock, self._patience, or_readable=True):
-                        core.timeout()
-                        continue
-                    self._is_torn = True
+                    self._torn = conn
                     count = sock.recv_into(buffer)
                 except (BlockingIOError, TimeoutError):
-                    self._is_torn = False
-                    core.timeout()
+                    self._torn = 0
+                    is_quick = False
                 except OSError as error:
-                    self._lost("broken", str(error))
+                    self._lost(conn, "broken", str(error))
                 else:
                     if count:
                         try:
-                            reply = core.received(self._conn, buffer, count, call)
+                            reply = core.received(conn, buffer, count, call)
                         finally:
-                            self._is_torn = False
+                            self._torn = 0
                         if reply is not PENDING:
                             return reply
                         continue
-                    self._lost("closed", "")
+                    self._lost(conn, "closed", "")
             if core is not self.core:
                 raise ForkError("the process forked while this command waited: its reply goes to the parent")
-            self._attend()
-            if self._sock is None and not call.done:
-                self._pause()
+            self._serve(deadline)
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+        return call.result()
 
-    # Reading and writing
-
-    def _write(self, sock: socket.socket, conn: int) -> bool | None:
-        """Writes what there is for that connection: whether its socket is full. `None` where something is to
-        be done first."""
+    def _serve(self, deadline: float | None) -> None:
+        """Does what the core wants done, writes what there is, and waits for any of the sockets, a timer, or another
+        thread's word. The turn is held."""
         core = self.core
-        while True:
-            data = core.take(conn)
-            if not data:
-                return None if data is None else False
-            try:
-                count = sock.send(data, DONT_WAIT)
-            except OSError:  # full, or broken: then the read will tell
-                count = 0
-            if not core.sent(data, count):
-                return count < len(data)
-
-    def _write_beside(self, call: Call | None = None) -> None:
-        """Writes while another thread reads. Waits for room only for a call that somebody waits for: the
-        background thread and credentials have others to serve."""
-        while True:
-            # In this order: a number that is new here belongs to a socket that is there already.
-            conn, sock = self._conn, self._sock
-            if sock is None:
-                return
-            is_full = self._write(sock, conn)
-            if is_full is None:
-                _release(self._wake)
-                return
-            if not is_full or call is None or call.done:
-                return
-            try:
-                wait_writable(sock, self._patience)
-            except (OSError, ValueError):  # closed by the reader
-                return
-            self.core.timeout()
-
-    def _look_first(self) -> None:
-        """What was received or became due while nobody waited comes before any write: the connection's end,
-        or bytes that answer nobody, which the next command must not take for its reply."""
-        sock = self._sock
-        # The last piece may be the connection's end: a few reads are worth a command that would be lost.
-        for _ in range(LOOKS_MAX):
-            if sock is None or sock is not self._sock or not is_readable(sock):
-                break
-            self._read(sock)
-        # After the reads: an answer that has lain there is not late.
-        self.core.timeout()
+        self._attend()
+        full = self._write_all()
+        if full is None:
+            return
+        delay = core.wakeup()
+        wait = self._patience if delay is None else min(self._patience, delay)
+        if deadline is not None:
+            wait = min(wait, deadline - time.monotonic())
+        ready = self._ready(full, wait)
+        if core is not self.core:
+            return
+        self._read_ready(ready)
+        if not ready or (delay is not None and delay <= 0):
+            core.timeout()
+        if not self._background:
+            self._tend()
 
     def _tend(self) -> None:
         """What the background thread does, where there is none."""
@@ -291,98 +274,6 @@ class Driver:
             delay = self.supply.source.wakeup()
             if delay is not None and delay <= 0:
                 self.supply.tick()
-
-    def _read(self, sock: socket.socket) -> None:
-        self._is_torn = True
-        try:
-            count = sock.recv_into(self._buffer)
-        except (BlockingIOError, TimeoutError):
-            self._is_torn = False
-            return
-        except OSError as error:
-            self._lost("broken", str(error))
-            return
-        if count:
-            self.core.received(self._conn, self._buffer, count, None)
-            self._is_torn = False
-        else:
-            self._lost("closed", "")
-
-    def _pause(self) -> None:
-        """There is no socket: waits for a timer, a token, or another thread's word."""
-        if self.core.has_actions:
-            return
-        delay = self.core.wakeup()
-        self._wake.acquire(True, PATIENCE if delay is None else max(0.0, min(delay, PATIENCE)))
-        self.core.timeout()
-        if not self._background:
-            self._tend()
-
-    # What the core wants done
-
-    def _attend(self, may_connect: bool = True) -> None:
-        """Does what the core wants done. The turn is held."""
-        core = self.core
-        self._mend_if_torn()
-        while (action := core.action()) is not None:
-            kind, *rest = action
-            if kind == "connect":
-                if not may_connect:
-                    break
-                self._connect(*rest)
-            elif kind == "disconnect":
-                self._disconnect(*rest)
-            elif kind == "token" and self.supply is not None:
-                self.supply.request(self, *rest)
-            core.acted()
-
-    def _connect(self, conn: int, host: str, port: int) -> None:
-        if self._sock is not None and conn == self._conn:
-            self._lost("broken", "interrupted")
-            return
-        try:
-            sock = connect(host, port, self._connect_timeout, self._dialled)
-        except OSError as error:
-            self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
-            return
-        prepare(sock, self._patience)
-        self._sock, self._conn = sock, conn
-        self._dialled.clear()
-        self.core.connected(conn)
-        if self._background:
-            _background.poke()
-
-    def _disconnect(self, conn: int, last_bytes: bytes) -> None:
-        sock = self._sock
-        if sock is None or conn != self._conn:
-            return
-        if last_bytes:
-            try:
-                sock.send(last_bytes, DONT_WAIT)
-            except OSError:
-                pass
-        self._drop()
-
-    def _lost(self, how: str, text: str) -> None:
-        self._is_torn = True
-        self._drop()
-        self.core.disconnected(self._conn, how, text)
-        self._is_torn = False
-
-    def _drop(self) -> None:
-        sock, self._sock = self._sock, None
-        # A number that was closed may be another socket's by the time that a late write comes.
-        while self.core.is_written:
-            time.sleep(0)
-        if sock is not None:
-            sock.close()
-
-    def _mend_if_torn(self) -> None:
-        """Where an exception came from outside (Ctrl-C) at a moment when bytes may have been lost between
-        the socket and the core, replies and commands would come apart: the connection ends."""
-        if self._is_torn or self.core.is_torn:
-            self._lost("broken", "interrupted")
-            self.core.mended()
 
     def _interrupted(self, core: Any, call: Call) -> None:
         if core is self.core:
@@ -401,28 +292,25 @@ class Driver:
         self._kick()
 
     def _kick(self) -> None:
-        if self._newest.has_bytes:
-            self._write_beside()
-        _release(self._wake)
+        self._write_beside()
         if self._background:
             _background.poke()
 
     def wakeup(self) -> float | None:
-        """For the background thread: seconds until `tick`. A client that should connect waits for its next
-        caller to do so: connecting may take long, and others have timers, too."""
+        """For the background thread: seconds until `tick`."""
         if self.is_closed:
             return None
-        action = self.core.action()
-        if action is not None and action[0] == "connect":
-            return None
-        wakeup: float | None = self.core.wakeup()
-        if self._sock is None or not self.core.has_bytes:
+        core = self.core
+        if core.has_actions or any(dial.has_news for dial in list(self._dials.values())):
+            return 0.0
+        wakeup: float | None = core.wakeup()
+        if not self._lines or not core.has_bytes:
             return wakeup
-        retry = max(0.0, self._ticked_at + FULL - time.monotonic())
+        retry = max(0.0, self._ticked_at + RETRY - time.monotonic())
         return retry if wakeup is None else min(wakeup, retry)
 
     def tick(self) -> None:
-        """A timer is due."""
+        """A timer is due, or there is something to do."""
         core = self.core
         self._ticked_at = time.monotonic()
         core.timeout()
@@ -434,37 +322,39 @@ class Driver:
         elif core.has_bytes:
             self._write_beside()
 
-    def idle_socket(self) -> socket.socket | None:
-        """The socket, where nobody reads from it."""
-        return None if self.core.is_led else self._sock
+    def idle_sockets(self) -> list[tuple[socket.socket, bool]]:
+        """The sockets, where nobody reads from them, and whether each is on its way to be connected."""
+        if self.core.is_led:
+            return []
+        dialled = (dial.sock for dial in list(self._dials.values()))
+        idle = [(sock, False) for sock in list(self._lines.values())]
+        return idle + [(sock, True) for sock in dialled if sock is not None]
 
     @property
     def is_unwatched(self) -> bool:
-        """Whether nobody would notice the connection's end while no command is given."""
-        return self._sock is not None and self._sock is not self.watched
+        """Whether nobody would notice a connection's end while no command is given."""
+        watched = list(self.watched.values())
+        return any(sock not in watched for sock in list(self._lines.values()))
 
-    def read_idle(self) -> bool:
-        """Reads what came while nobody waited; false where somebody reads, or the socket is gone."""
+    def read_idle(self, number: int) -> bool | None:
+        """Reads what came while nobody waited: whether that socket is still to be watched, or `None` where somebody
+        reads."""
         core = self.core
         if not core.lead():
-            return False
+            return None
         try:
             self._mend_if_torn()
-            sock = self._sock
-            if sock is None or sock is not self.watched:
-                return False
-            if is_readable(sock):
-                self._read(sock)
+            sock = self.watched.get(number)
+            is_here = sock is not None and self._look_at(sock)
             self._catch_up()
-            return self._sock is sock
+            return is_here and self.watched.get(number) is sock
         finally:
             self._leave(core)
 
     def _catch_up(self) -> None:
         """What can be done without a caller who waits. The turn is held."""
-        self._attend(may_connect=False)
-        if self._sock is not None:
-            self._write(self._sock, self._conn)
+        self._attend()
+        self._write_all()
 
     def _leave(self, core: Any) -> None:
         has_errands = core.leave()
@@ -483,20 +373,19 @@ class Driver:
         if self._subscription is not None:
             self._subscription()
         self._finish(core)
-        _release(self._wake)
-        sock = self._sock
-        if sock is not None:
+        self._wake()
+        for sock in list(self._lines.values()):
             try:
                 sock.shutdown(socket.SHUT_RDWR)  # ends the read; the reader closes
             except OSError:
                 pass
 
     def _finish(self, core: Any) -> None:
-        """Closes the socket, where nobody reads from it."""
+        """Closes the sockets, where nobody reads from them."""
         try:
             if core.lead():
                 self._attend()
-                self._drop()
+                self._drop_all()
         finally:
             self._leave(core)
 

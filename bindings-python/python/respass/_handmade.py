@@ -7,7 +7,7 @@ from typing import Any
 
 from ._arguments import each, flat, given, pairs
 from ._bitfield import BitField
-from ._replies import clients, denials, grouped, pending_range, recast
+from ._replies import clients, denials, grouped, pending_range, popped_first, popped_scored, recast
 from ._respass import FLOAT, OK, RAW, SCORED, STREAMS, TEXT, YES
 from .exceptions import DataError
 
@@ -15,6 +15,10 @@ from .exceptions import DataError
 def _words(**flags: bool) -> list[str]:
     """The flags that are set, in capitals."""
     return [name.upper() for name, is_set in flags.items() if is_set]
+
+
+def _counted(count: int | None) -> tuple[Any, ...]:
+    return () if count is None or count == 1 else ("COUNT", count)
 
 
 class HandmadeCommands:
@@ -95,12 +99,35 @@ class HandmadeCommands:
 
     def lmpop(self, num_keys: int, *args: Any, direction: str, count: int | None = 1) -> Any:
         """Takes elements from the first list that has any, from the end that `direction` names."""
-        arguments = [num_keys, *args, direction]
-        if count is not None and count != 1:
-            arguments += ("COUNT", count)
-        return self._call(RAW, "LMPOP", *arguments)
+        return self._call(RAW, "LMPOP", num_keys, *args, direction, *_counted(count))
+
+    def blmpop(self, timeout: float, numkeys: int, *args: Any, direction: str, count: int | None = 1) -> Any:
+        """As `lmpop`, waiting so many seconds for an element; for ever with 0."""
+        return self._call(RAW, "BLMPOP", timeout, numkeys, *args, direction, *_counted(count))
+
+    def blpop(self, keys: Any, timeout: float | None = 0) -> Any:
+        """Takes the first element of the first list that has any, with the list's name. Waits so many seconds
+        for one, for ever with 0."""
+        return self._call_then(popped_first, RAW, "BLPOP", *flat(keys, ()), timeout or 0)
+
+    def brpop(self, keys: Any, timeout: float | None = 0) -> Any:
+        """As `blpop`, but the last element."""
+        return self._call_then(popped_first, RAW, "BRPOP", *flat(keys, ()), timeout or 0)
+
+    def brpoplpush(self, src: Any, dst: Any, timeout: float | None = 0) -> Any:
+        """As `rpoplpush`, waiting so many seconds for an element; for ever with 0."""
+        return self._call(RAW, "BRPOPLPUSH", src, dst, timeout or 0)
 
     # Sorted sets
+
+    def bzpopmax(self, keys: Any, timeout: float | None = 0) -> Any:
+        """Takes the member with the highest score of the first set that has any: the set's name, the member and
+        its score. Waits so many seconds for one, for ever with 0."""
+        return self._call_then(popped_scored, RAW, "BZPOPMAX", *flat(keys, ()), timeout or 0)
+
+    def bzpopmin(self, keys: Any, timeout: float | None = 0) -> Any:
+        """As `bzpopmax`, but the lowest score."""
+        return self._call_then(popped_scored, RAW, "BZPOPMIN", *flat(keys, ()), timeout or 0)
 
     def zadd(
         self,
@@ -229,7 +256,7 @@ class HandmadeCommands:
         return threshold if limit is None else [*threshold, "LIMIT", limit]
 
     def xread(self, streams: Any, count: int | None = None, block: int | None = None) -> Any:
-        """Entries after an id, by stream. `block` needs a connection of its own."""
+        """Entries after an id, by stream; with `block` waiting so many milliseconds for one, for ever with 0."""
         return self._call(STREAMS, "XREAD", *self._reading(streams, count, block, False))
 
     def xreadgroup(
@@ -241,7 +268,7 @@ class HandmadeCommands:
         block: int | None = None,
         noack: bool = False,
     ) -> Any:
-        """Entries for one consumer of a group, by stream. `block` needs a connection of its own."""
+        """Entries for one consumer of a group, by stream; `block` as in `xread`."""
         arguments = self._reading(streams, count, block, noack)
         return self._call(STREAMS, "XREADGROUP", "GROUP", groupname, consumername, *arguments)
 

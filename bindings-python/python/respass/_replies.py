@@ -45,6 +45,16 @@ def grouped(count: int) -> Callable[[Any], Any]:
     return lambda found: found and list(zip(*(found[i::count] for i in range(count)), strict=False))
 
 
+def popped_first(found: Any) -> Any:
+    """A list's name and its element, or `None`."""
+    return tuple(found) if found else None
+
+
+def popped_scored(found: Any) -> Any:
+    """A set's name, its member and its score, or `None`."""
+    return (found[0], found[1], float(found[2])) if found else None
+
+
 def second(found: Any) -> Any:
     """The second part."""
     return found[1] if found else found

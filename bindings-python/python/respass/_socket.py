@@ -1,57 +1,18 @@
-"""Blocking sockets as the sync driver wants them: connected by a deadline, reads with an end, writes that do
-not wait."""
+"""Blocking sockets as the sync driver wants them: reads with an end, writes that do not wait, and waiting for
+several of them."""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
 import sys
-import time
+from typing import Any
 
 #: Has a write never wait. Windows has no such flag: there it waits for the socket's timeout at most.
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
-#: Longest wait of one read, so that timers are looked at.
-PATIENCE = 1.0
-
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-
-
-def connect(host: str, port: int, timeout: float, dialled: list[socket.socket]) -> socket.socket:
-    """Tries each address of the host, all within `timeout` seconds. `dialled` holds each socket from its
-    beginning: a child of `fork` has to know of it."""
-    deadline = time.monotonic() + timeout
-    latest: OSError | None = None
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise OSError(reason(error)) from None
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        dialled[:] = [sock]
-        try:
-            sock.settimeout(max(0.05, deadline - time.monotonic()))
-            sock.connect(address)
-            return sock
-        except OSError as error:
-            sock.close()
-            latest = error
-        except BaseException:
-            sock.close()
-            raise
-    dialled.clear()
-    raise latest or OSError(f"{host} has no address")
-
-
-def reason(error: OSError | UnicodeError) -> str:
-    """Why there is no connection. asyncio's own texts leave the system's word out."""
-    if isinstance(error, UnicodeError):
-        return "this is no host name: each of its labels has 1 to 63 letters"
-    if error.errno and not isinstance(error, socket.gaierror):
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
 
 
 def prepare(sock: socket.socket, patience: float) -> None:
@@ -62,8 +23,7 @@ def prepare(sock: socket.socket, patience: float) -> None:
         return
     # A timeout of Python's own would cost one more system call for each read.
     sock.settimeout(None)
-    seconds = int(patience)
-    timeval = struct.pack("@ll", seconds, max(1, int((patience - seconds) * 1e6)) if patience < 1 else 0)
+    timeval = struct.pack("@ll", int(patience), max(1, int(patience % 1 * 1e6)))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
 
@@ -77,26 +37,67 @@ def keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def is_readable(sock: socket.socket, timeout: float = 0.0) -> bool:
+class SelectPoll:
+    """The part of `select.poll` that is used here, where there is none."""
+
+    def __init__(self) -> None:
+        self._readers: set[int] = set()
+        self._writers: set[int] = set()
+
+    def register(self, sock: socket.socket, events: int) -> None:
+        number = sock.fileno()
+        if events & READ:
+            self._readers.add(number)
+        if events & WRITE:
+            self._writers.add(number)
+
+    def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+        writers = list(self._writers)
+        # A connection that cannot be made is told as exceptional there.
+        found = select.select(list(self._readers), writers, writers, milliseconds / 1000)
+        events: dict[int, int] = {}
+        for numbers, event in zip(found, (READ, WRITE, WRITE), strict=True):
+            for number in numbers:
+                events[number] = events.get(number, 0) | event
+        return list(events.items())
+
+
+READ: int = getattr(select, "POLLIN", 1)
+WRITE: int = getattr(select, "POLLOUT", 4)
+#: Makes an object that waits for sockets.
+make_poll: Any = getattr(select, "poll", SelectPoll)
+
+
+def is_readable(sock: socket.socket) -> bool:
     """Whether a read would not wait."""
-    return bool(_wait(sock, True, False, timeout) & 1)
+    poll = make_poll()
+    poll.register(sock, READ)
+    return bool(poll.poll(0))
 
 
-def wait_writable(sock: socket.socket, timeout: float, or_readable: bool = False) -> bool:
-    """Waits until a write would take bytes (or a read give some); true where a read would not wait."""
-    return bool(_wait(sock, or_readable, True, timeout) & 1)
+class Waker:
+    """Ends another thread's wait for sockets."""
 
+    def __init__(self) -> None:
+        self.sock, self._other = socket.socketpair()
+        self.sock.setblocking(False)
+        self._other.setblocking(False)
 
-def _wait(sock: socket.socket, read: bool, write: bool, timeout: float) -> int:
-    if not hasattr(select, "poll"):
-        readers, writers, _ = select.select([sock] * read, [sock] * write, [], timeout)
-        return bool(readers) | bool(writers) << 1
-    poller = select.poll()
-    poller.register(sock, read * select.POLLIN | write * select.POLLOUT)
-    found = 0
-    for _, events in poller.poll(timeout * 1000):
-        if events & ~select.POLLOUT:
-            found |= 1
-        if events & select.POLLOUT:
-            found |= 2
-    return found
+    def wake(self) -> None:
+        """Has the wait end, or the next one where there is none just now."""
+        try:
+            self._other.send(b"\0")
+        except OSError:
+            pass  # full of words already, or closed
+
+    def clear(self) -> None:
+        """Forgets the words so far."""
+        try:
+            self.sock.recv(4096)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Gives both ends up."""
+        self.sock.close()
+        self._other.close()

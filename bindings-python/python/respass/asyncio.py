@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from . import _fork
 from ._client import BaseRedis, ClientOptions, UrlOptions, _Encoding
-from ._config import Options
+from ._config import Options, remapped
 from ._credentials import Supply, is_async, task_supply, thread_supply
+from ._dial import reason
 from ._iterators import AsyncIterators
 from ._lock import AsyncLock as Lock
 from ._logging import log_notices, report
 from ._pipeline import AsyncPipeline as Pipeline
 from ._respass import CommandBuffer, Core, Failure, Link, LoopPort, Token, leak
 from ._scripts import AsyncScript
-from ._socket import keep_alive, reason
+from ._socket import keep_alive
 from ._typed import AsyncCommands, T
 from .exceptions import EventLoopError
 
@@ -39,7 +40,9 @@ class _Protocol(asyncio.BufferedProtocol):
         self.driver, self.conn = driver, conn
         self.ended: asyncio.Future[None] = driver.loop.create_future()
         self.transport: Any = None
-        link = Link(driver.port, conn, driver.buffer)
+        # A loop that has the system fill buffers needs one for each connection.
+        buffer = bytearray(BUFFER_LEN) if hasattr(driver.loop, "_proactor") else driver.buffer
+        link = Link(driver.port, conn, buffer)
         self.get_buffer = link.get_buffer  # type: ignore[method-assign, assignment]
         self.buffer_updated = link.buffer_updated  # type: ignore[method-assign, assignment]
 
@@ -57,10 +60,10 @@ class _Protocol(asyncio.BufferedProtocol):
         self.driver.lost(self, error)
 
     def pause_writing(self) -> None:
-        self.driver.port.pause()
+        self.driver.port.pause(self.conn)
 
     def resume_writing(self) -> None:
-        self.driver.port.resume()
+        self.driver.port.resume(self.conn)
 
 
 class _LoopDriver:
@@ -69,10 +72,11 @@ class _LoopDriver:
     def __init__(self, drivers: _Drivers, core: Core, loop: asyncio.AbstractEventLoop) -> None:
         credential = drivers.credential
         self.core, self.loop, self._drivers = core, loop, weakref.ref(drivers)
-        self.on_notice = drivers.options.on_notice
+        self._options, self.on_notice = drivers.options, drivers.options.on_notice
         self.buffer = bytearray(BUFFER_LEN)
-        self.protocol: _Protocol | None = None
-        self._connecting: set[asyncio.Task[None]] = set()
+        #: The connections, and those on their way, by their numbers.
+        self.protocols: dict[int, _Protocol] = {}
+        self._connecting: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # `loop.create_future` of the standard loops does nothing else, at twice the price.
         if type(loop).create_future is asyncio.BaseEventLoop.create_future:
@@ -117,9 +121,7 @@ class _LoopDriver:
 
     def _act(self, kind: str, *rest: Any) -> None:
         if kind == "connect":
-            task = self.loop.create_task(self._connect(*rest))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._connecting[rest[0]] = self.loop.create_task(self._connect(*rest))
         elif kind == "disconnect":
             self._disconnect(*rest)
         elif kind == "token" and self.supply is not None:
@@ -131,14 +133,14 @@ class _LoopDriver:
         self.core.timeout()
         self.port.flush()
 
-    # The connection
+    # The connections
 
     async def _connect(self, conn: int, host: str, port: int) -> None:
         protocol = _Protocol(self, conn)
         try:
-            await self.loop.create_connection(lambda: protocol, host, port)
+            await self._dial(protocol, host, port)
         except (OSError, UnicodeError) as error:
-            self.core.disconnected(conn, "failed", f"{host}:{port}: {reason(error)}")
+            self.core.disconnected(conn, "failed", reason(error))
         except BaseException:
             self.core.disconnected(conn, "failed", "interrupted")
             if protocol.transport is not None:
@@ -146,31 +148,41 @@ class _LoopDriver:
                 protocol.transport.abort()
                 protocol.connection_lost(None)
             raise
+        finally:
+            self._connecting.pop(conn, None)
         self.port.flush()
 
+    async def _dial(self, protocol: _Protocol, host: str, port: int) -> None:
+        host, port = remapped(self._options, host, port)
+        try:
+            await self.loop.create_connection(lambda: protocol, host, port)
+        except (OSError, UnicodeError) as error:
+            raise OSError(f"{host}:{port}: {reason(error)}") from None
+
     def connected(self, protocol: _Protocol) -> None:
-        former, self.protocol = self.protocol, protocol
-        if former is not None:
-            former.transport.abort()
-        self.port.attach(protocol.transport.write)
+        conn = protocol.conn
+        self.protocols[conn] = protocol
+        self.port.attach(conn, protocol.transport.write)
         # What was given up while there was no connection is not sent.
         self.port.forget_cancelled()
-        self.core.connected(protocol.conn)
+        self.core.connected(conn)
 
     def lost(self, protocol: _Protocol, error: Exception | None) -> None:
-        if self.protocol is protocol:
-            self.protocol = None
-            self.port.detach()
-        self.core.disconnected(protocol.conn, "closed" if error is None else "broken", str(error or ""))
+        conn = protocol.conn
+        if self.protocols.pop(conn, None) is not None:
+            self.port.detach(conn)
+        self.core.disconnected(conn, "closed" if error is None else "broken", str(error or ""))
         if not self.loop.is_closed():
             self.port.flush()
 
     def _disconnect(self, conn: int, last_bytes: bytes) -> None:
-        protocol = self.protocol
-        if protocol is None or protocol.conn != conn:
+        task = self._connecting.get(conn)
+        protocol = self.protocols.pop(conn, None)
+        if protocol is None:
+            if task is not None:
+                task.cancel()
             return
-        self.protocol = None
-        self.port.detach()
+        self.port.detach(conn)
         if last_bytes:
             protocol.transport.write(last_bytes)
         if protocol.transport.get_write_buffer_size():
@@ -201,18 +213,18 @@ class _LoopDriver:
     # The end
 
     async def close(self) -> None:
-        """Ends everything and waits for the socket to be closed."""
-        protocol = self.protocol
+        """Ends everything and waits for the sockets to be closed."""
+        protocols = list(self.protocols.values())
         self.end()
-        if protocol is not None:
+        for protocol in protocols:
             # Whoever is cancelled while waiting must not cancel what others wait for.
             await asyncio.shield(protocol.ended)
 
     def end(self) -> None:
-        """Ends everything; the socket is closed in one of the loop's next turns."""
+        """Ends everything; the sockets are closed in one of the loop's next turns."""
         self.core.close()
         self._let_go()
-        for task in list(self._connecting):
+        for task in list(self._connecting.values()):
             task.cancel()
         self.port.flush()
 
@@ -226,19 +238,20 @@ class _LoopDriver:
     def drop(self) -> None:
         """The loop is closed: nothing can be asked of it, and what waits is never told."""
         self._let_go()
-        protocol, self.protocol = self.protocol, None
-        self.port.detach()
-        if protocol is not None:
+        protocols, self.protocols = self.protocols, {}
+        for conn, protocol in protocols.items():
+            self.port.detach(conn)
             _drop(protocol.transport)
 
     def abandon(self) -> None:
-        """In a child of `fork`: the connection, the loop and the kernel's event queue are the parent's."""
+        """In a child of `fork`: the connections, the loop and the kernel's event queue are the parent's."""
         if self.supply is not None:
             self._subscription.detach()
         leak(self)
-        sock = None if self.protocol is None else self.protocol.transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:
-            os.close(sock.fileno())
+        for protocol in self.protocols.values():
+            sock = protocol.transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                os.close(sock.fileno())
 
     def _let_go(self) -> None:
         self.has_ended = True
@@ -365,7 +378,7 @@ class _Drivers:
             return
         self._forget_closed()
         for driver in self._drivers.values():
-            if driver.protocol is not None:
+            if driver.protocols:
                 warnings.warn(f"unclosed {self._name}", ResourceWarning, stacklevel=2)
             driver.end_soon()
 

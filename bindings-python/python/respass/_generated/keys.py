@@ -184,3 +184,11 @@ class KeyCommands:
     def unlink(self, *names: Any) -> Any:
         """Deletes keys, and frees their memory later; how many there were."""
         return self._call(RAW, "UNLINK", *names)
+
+    def wait(self, num_replicas: Any, timeout: Any) -> Any:
+        """Waits until replicas have what was written here, and says how many; in a pipeline, after `watch`."""
+        return self._call(RAW, "WAIT", num_replicas, timeout)
+
+    def waitaof(self, num_local: Any, num_replicas: Any, timeout: Any) -> Any:
+        """Waits until what was written here is on disk; in a pipeline, after `watch`."""
+        return self._call(RAW, "WAITAOF", num_local, num_replicas, timeout)

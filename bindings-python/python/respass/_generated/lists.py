@@ -18,6 +18,12 @@ class ListCommands:
     _call: Any
     _call_then: Any
 
+    def blmove(
+        self, first_list: Any, second_list: Any, timeout: Any, src: Any = "LEFT", dest: Any = "RIGHT"
+    ) -> Any:
+        """As `lmove`, waiting so many seconds for an element; for ever with 0."""
+        return self._call(RAW, "BLMOVE", first_list, second_list, src, dest, timeout)
+
     def lindex(self, name: Any, index: Any) -> Any:
         """The element at an index; from the end where it is negative."""
         return self._call(RAW, "LINDEX", name, index)

@@ -21,6 +21,19 @@ class SortedSetCommands:
     _call: Any
     _call_then: Any
 
+    def bzmpop(
+        self, timeout: Any, numkeys: Any, keys: Any, min: bool = False, max: bool = False, count: Any = 1
+    ) -> Any:
+        """As `zmpop`, waiting so many seconds for a member; for ever with 0."""
+        arguments: list[Any] = [timeout, numkeys, *keys]
+        if min:
+            arguments.append("MIN")
+        if max:
+            arguments.append("MAX")
+        if count is not None:
+            arguments += ("COUNT", count)
+        return self._call(RESP2, "BZMPOP", *arguments)
+
     def zcard(self, name: Any) -> Any:
         """How many members there are."""
         return self._call(RAW, "ZCARD", name)
