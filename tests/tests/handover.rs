@@ -193,7 +193,8 @@ fn a_service_that_tells_of_maintenance_is_left_before_it_begins() {
     }
     let listener = listener.expect("a subscriber to the service's channel");
     talk.receive_on(listener, ">3\r\n$9\r\nsubscribe\r\n$16\r\nAzureRedisEvents\r\n:1\r\n");
-    let text = "NotificationType|NodeMaintenanceStarting|StartTimeInUTC||IsReplica|False|IPAddress||SSLPort|0|NonSSLPort|6379";
+    let text = "NotificationType|NodeMaintenanceStarting|StartTimeInUTC||IsReplica|False|IPAddress||\
+                SSLPort|0|NonSSLPort|6379";
     let payload = format!("${}\r\n{text}\r\n", text.len());
     talk.receive_on(listener, &format!(">3\r\n$7\r\nmessage\r\n$16\r\nAzureRedisEvents\r\n{payload}"));
     assert!(
