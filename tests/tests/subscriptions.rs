@@ -184,6 +184,20 @@ fn a_subscriber_that_ends_closes_its_connection_and_hears_no_more() {
 }
 
 #[test]
+fn a_peer_that_answers_no_subscription_is_given_up() {
+    let (mut talk, subscriber, conn) = subscribed();
+    talk.advance_slowly(10 * SECOND);
+    talk.subscribe(subscriber, CHANNEL, "other");
+    assert_eq!(talk.sent_on(conn), ["SUBSCRIBE other"]);
+    talk.advance_slowly(14 * SECOND);
+    assert!(!talk.closed.contains(&conn));
+    talk.advance_slowly(2 * SECOND);
+    assert!(talk.closed.contains(&conn));
+    let next = answered(&mut talk);
+    assert_eq!(talk.sent_on(next).len(), 2, "both are subscribed to again");
+}
+
+#[test]
 fn subscribers_do_not_hear_each_other() {
     let (mut talk, first, conn) = subscribed();
     let second = talk.open_subscriber();
