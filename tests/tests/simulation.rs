@@ -12,6 +12,7 @@ use respass_tests::simulator::{
 fn run(seed: u64) -> Report {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = World::new(seed);
+    world.is_told = std::env::var_os("TOLD").is_some();
     let is_plain = rng.u8(0..3) == 0 || std::env::var_os("CLUSTERS").is_none();
     let span = if is_plain { plain_world(&mut world, &mut rng) } else { cluster(&mut world, &mut rng) };
     for index in 0..rng.usize(1..4) {
@@ -110,10 +111,20 @@ fn check_subscriptions(world: &mut World) {
     for index in 0..world.clients.len() {
         world.clients[index].is_quiet = true;
     }
-    world.run_for(MINUTE);
+    // A token may just have ended, of a source that has the next one only then.
+    let is_in_order = |world: &World| {
+        let mut clients = world.clients.iter().enumerate();
+        clients.all(|(index, client)| world.server.subscriptions_of(index) == client.wanted_subscriptions())
+    };
+    for _ in 0..60 {
+        world.run_for(SECOND);
+        if is_in_order(world) {
+            break;
+        }
+    }
     for (index, client) in world.clients.iter().enumerate() {
-        let stands = world.server.subscriptions_of(index);
-        assert_eq!(stands, client.wanted_subscriptions(), "E1: client {index}");
+        let (stands, wanted) = (world.server.subscriptions_of(index), client.wanted_subscriptions());
+        assert_eq!(stands, wanted, "E1: client {index}");
     }
     let mut published = Vec::new();
     for number in 0..8 {
@@ -162,7 +173,7 @@ fn random_fleets_keep_every_promise() {
         total.cuts + total.splits + total.upheavals
     );
     assert!(
-        total.cuts > seeds && total.reauths > seeds && total.indeterminate > 0,
+        seeds < 10 || total.cuts > seeds && total.reauths > seeds && total.indeterminate > 0,
         "the faults did not happen"
     );
 }

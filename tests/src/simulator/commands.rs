@@ -32,7 +32,7 @@ impl Server {
             self.queue(connection, command, now);
             return;
         }
-        if connection.is_asking {
+        if connection.is_asking && connection.queued.is_none() {
             let has_keys = !keys_of(&name, &command).is_empty();
             assert!(has_keys || name == "MULTI", "C9: {name} behind ASKING");
         }
@@ -150,10 +150,15 @@ impl Server {
             }
             "EVAL" => {
                 let payload = payload_of(&command[3]);
-                self.ledger.run(payload);
                 match command[1].strip_prefix(b"error:") {
-                    Some(text) => connection.out.error(&String::from_utf8_lossy(text)),
-                    None => connection.out.integer(payload.cast_signed()),
+                    Some(text) => {
+                        self.ledger.run_forged(payload, connection.node);
+                        connection.out.error(&String::from_utf8_lossy(text));
+                    }
+                    None => {
+                        self.ledger.run(payload);
+                        connection.out.integer(payload.cast_signed());
+                    }
                 }
             }
             "RPUSH" => {

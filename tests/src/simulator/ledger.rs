@@ -16,6 +16,10 @@ pub struct Publication {
 pub struct Ledger {
     /// How often the command with this payload ran.
     pub ran: BTreeMap<u64, u32>,
+    /// Where the scripts ran last that say they did not, and how many lies about the map had been told.
+    forged: BTreeMap<u64, (usize, u64)>,
+    /// Wrong maps that were told.
+    pub map_lies: u64,
     /// Blocking commands that began to wait or were served, without those that a server sent away again.
     pub began: BTreeMap<u64, u32>,
     /// By channel, in order. A sharded channel's name begins with `s`.
@@ -42,6 +46,16 @@ impl Ledger {
         let count = self.ran.entry(payload).or_default();
         *count += 1;
         assert!(*count == 1, "D2: the command with payload {payload} ran {count} times");
+    }
+
+    /// A script ran that says it did not. Where the map said that another node has its slot, it may run there as well:
+    /// also where that was a lie.
+    pub fn run_forged(&mut self, payload: u64, node: usize) {
+        let count = self.ran.entry(payload).or_default();
+        *count += 1;
+        let before = self.forged.insert(payload, (node, self.map_lies));
+        let is_led_astray = before.is_none_or(|before| before.0 != node || before.1 < self.map_lies);
+        assert!(is_led_astray, "D1: the script with payload {payload} ran {count} times on one node");
     }
 
     /// A blocking command was taken in.

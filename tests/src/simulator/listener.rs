@@ -2,7 +2,7 @@
 
 use super::ledger::Publication;
 use respass::{ChannelKind, Message, MessageKind, SubscriberId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A subscriber and its wishes.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Listener {
     pub gaps: u64,
     /// Refusals, with their texts.
     pub refused: Vec<String>,
-    /// The latest payload of each channel.
-    pub latest: BTreeMap<Vec<u8>, u64>,
+    /// What it heard.
+    pub payloads: BTreeSet<u64>,
 }
 
 /// One subscription.
@@ -46,7 +46,7 @@ impl Listener {
             repeated: 0,
             gaps: 0,
             refused: Vec::new(),
-            latest: BTreeMap::new(),
+            payloads: BTreeSet::new(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Listener {
         };
         assert!(!missing, "E2: messages before {payload} on {key:?} are missing, and no gap was announced");
         subscription.heard.insert(message.channel.to_vec(), index);
-        self.latest.insert(message.channel.to_vec(), payload);
+        self.payloads.insert(payload);
         self.heard += 1;
     }
 

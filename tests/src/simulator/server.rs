@@ -162,7 +162,7 @@ impl Server {
         }
         if let Some(blocked) = connection.blocked.take_if(|blocked| blocked.until.is_some_and(|at| now >= at))
         {
-            let _ = blocked;
+            self.ledger.send_away(blocked.payload);
             connection.out.null_array();
         }
         self.process(key, now);
@@ -311,7 +311,10 @@ impl Server {
         questions.push_back(now);
         assert!(questions.len() <= QUESTIONS_MAX, "C6: {} topologies within a second", questions.len());
         match self.moods.get(&connection.node).filter(|mood| now < mood.until).map(|mood| mood.temper) {
-            Some(Temper::Maps(lie)) if what == "SLOTS" => lie.tell(cluster, out),
+            Some(Temper::Maps(lie)) if what == "SLOTS" => {
+                self.ledger.map_lies += 1;
+                lie.tell(cluster, out);
+            }
             _ => cluster.answer(connection.node, what, now, out),
         }
     }

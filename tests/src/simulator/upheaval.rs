@@ -111,6 +111,9 @@ impl World {
     /// It happens, now.
     pub fn strike(&mut self, upheaval: Upheaval) {
         self.upheavals += 1;
+        if self.is_told {
+            println!("{:.6} {upheaval:?}", self.now as f64 / 1e6);
+        }
         match upheaval {
             Upheaval::CutAll => self.cut_all(),
             Upheaval::Mood(node, temper, duration) => {
