@@ -1,8 +1,8 @@
-//! One client and a scripted peer, in virtual time: for tests that say byte by byte what goes over the wire.
+//! One client and scripted peers, in virtual time: for tests that say byte by byte what goes over the wire.
 
 use respass::{
     Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause, FetchedToken,
-    Instant, Notice, Now, Output, Secret, SourceOutput, TokenSource, UnixTime,
+    Instant, Notice, Now, Output, Secret, SourceOutput, SubscriberId, TokenSource, UnixTime,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,24 @@ pub struct Conversation {
     pub closed: Vec<ConnId>,
     /// Tokens asked for and not given.
     pub fetches: usize,
+    /// Connections that were asked for: where to, and whether somebody has answered.
+    pub opened: Vec<Opened>,
+    /// What came to subscribers: a line for each message.
+    pub messages: Vec<(SubscriberId, String)>,
     now: Now,
+}
+
+/// A connection that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The connection.
+    pub conn: ConnId,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether it was made.
+    pub is_connected: bool,
 }
 
 impl Conversation {
@@ -60,6 +77,8 @@ impl Conversation {
             notices: vec![],
             closed: vec![],
             fetches: 0,
+            opened: vec![],
+            messages: vec![],
             now,
         }
     }
@@ -145,9 +164,7 @@ impl Conversation {
 
     /// The socket is connected.
     pub fn connect(&mut self) {
-        let conn = self.conn.expect("a connection was asked for");
-        self.client.handle_connected(conn, self.now);
-        self.pump();
+        self.establish(self.conn.expect("a connection was asked for"));
     }
 
     /// The server's bytes arrive.
@@ -165,6 +182,7 @@ impl Conversation {
     /// The server's end of the connection closes.
     pub fn disconnect(&mut self) {
         let conn = self.conn.take().expect("a connection");
+        self.opened.retain(|opened| opened.conn != conn);
         self.client.handle_disconnected(conn, DisconnectCause::Closed, self.now);
         self.pump();
     }
@@ -195,7 +213,10 @@ impl Conversation {
 
     /// What the client wants written, as text; it counts as transmitted.
     pub fn sent(&mut self) -> String {
-        let Some(conn) = self.conn else { return String::new() };
+        self.conn.map(|conn| self.sent_text(conn)).unwrap_or_default()
+    }
+
+    fn sent_text(&mut self, conn: ConnId) -> String {
         let mut all = Vec::new();
         loop {
             let bytes = self.client.take_transmit(conn, self.now);
@@ -210,7 +231,12 @@ impl Conversation {
 
     /// The same as words: each command's arguments, joined by blanks.
     pub fn sent_commands(&mut self) -> Vec<String> {
-        let sent = self.sent();
+        self.conn.map(|conn| self.sent_on(conn)).unwrap_or_default()
+    }
+
+    /// The same of one connection.
+    pub fn sent_on(&mut self, conn: ConnId) -> Vec<String> {
+        let sent = self.sent_text(conn);
         let mut lines = sent.split("\r\n");
         let mut commands = Vec::new();
         while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
@@ -264,9 +290,13 @@ impl Conversation {
 
     fn handle(&mut self, output: Output) {
         match output {
-            Output::Connect { conn, .. } => self.conn = Some(conn),
+            Output::Connect { conn, host, port } => {
+                self.conn = Some(conn);
+                self.opened.push(Opened { conn, host, port, is_connected: false });
+            }
             Output::Disconnect { conn, .. } => {
                 self.closed.push(conn);
+                self.opened.retain(|opened| opened.conn != conn);
                 self.conn = self.conn.filter(|current| *current != conn);
             }
             Output::TokenNeeded { newer_than } => {
@@ -283,6 +313,10 @@ impl Conversation {
             }
             Output::Failed { command, error } => self.record(command, Outcome::Failed(error)),
             Output::Notice(notice) => self.notices.push(notice),
+            Output::Messages(batch) => {
+                let lines = batch.iter().map(|message| crate::resp_text::line_of(&message));
+                self.messages.extend(lines.map(|line| (batch.subscriber, line)));
+            }
             _ => {}
         }
     }

@@ -18,3 +18,14 @@ pub fn text_of(reply: &Reply<'_>) -> String {
         }
     }
 }
+
+/// What came to a subscriber, as one line.
+pub fn line_of(message: &respass::Message<'_>) -> String {
+    let text = String::from_utf8_lossy;
+    let kind = format!("{:?}", message.kind).to_lowercase();
+    let parts =
+        [message.pattern, message.channel, message.payload].into_iter().filter(|part| !part.is_empty());
+    let count = (message.count > 0).then(|| message.count.to_string());
+    let words: Vec<String> = parts.map(|part| text(part).into_owned()).chain(count).collect();
+    [vec![kind], words].concat().join(" ")
+}

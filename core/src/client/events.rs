@@ -122,12 +122,18 @@ impl Client {
         let is_kept = self.is_lane_kept(id);
         let Some(lane) = self.lane_mut(id) else { return };
         // A subscriber's successor has to subscribe first.
-        if lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber {
+        let has_taken_over =
+            lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber;
+        if has_taken_over {
             lane.hand_over(now);
         }
         lane.handle_ready(now);
         lane.is_wanted = is_kept;
         let kind = lane.kind;
+        if kind == LaneKind::Session && has_taken_over {
+            // What was watched, was watched on the connection before.
+            self.handle_session_lost(id);
+        }
         self.last_error = None;
         self.outputs.push_back(Output::Notice(Notice::Ready { conn }));
         let Some(connection) = self.connection_mut(conn) else { return };
@@ -238,6 +244,9 @@ impl Client {
             if let Some(lane) = self.lane_mut(id) {
                 lane.connection = lane.successor.take();
                 lane.forget_wait(now);
+            }
+            if self.lane(id).is_some_and(|lane| lane.kind == LaneKind::Session) {
+                self.handle_session_lost(id);
             }
         }
     }

@@ -71,6 +71,18 @@ impl SlotKind {
         )
     }
 
+    /// Whether the client asked it of its own accord, and a server answers it at once.
+    pub(crate) const fn is_own_question(self) -> bool {
+        matches!(
+            self,
+            SlotKind::Topology
+                | SlotKind::Subscription
+                | SlotKind::Monitor
+                | SlotKind::Marker
+                | SlotKind::Courtesy
+        )
+    }
+
     const fn has_waiter(self) -> bool {
         matches!(self, SlotKind::Command | SlotKind::Inspected | SlotKind::Transaction)
     }

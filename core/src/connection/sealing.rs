@@ -82,6 +82,9 @@ impl Connection {
 
     /// Writes what is due of the client's own, at a safe boundary.
     fn write_own_due(&mut self, now: Instant, rng: &mut Rng) {
+        if self.in_flight.is_empty() {
+            self.busy_since = now;
+        }
         if self.is_reauth_due() {
             self.write_reauth(now, rng);
         }

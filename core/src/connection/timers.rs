@@ -108,7 +108,12 @@ impl Connection {
             }
             Some(ReAuth::Sent { .. } | ReAuth::Due { .. }) | None => None,
         };
-        [ping, overdue, stuck, reauth].into_iter().flatten().min()
+        // What the client asked of its own accord has no deadline of a caller's.
+        let own = match self.in_flight.front_kind() {
+            Some(kind) if kind.is_own_question() => Some(heard + self.patience.silence),
+            _ => None,
+        };
+        [ping, overdue, stuck, reauth, own].into_iter().flatten().min()
     }
 
     fn probe_at(&self) -> Option<Instant> {

@@ -1,10 +1,15 @@
 //! One simulated application: the real core under a driver that knows nothing but the driver's contract.
 
 use super::SECOND;
+use super::channels::Kind;
 use super::credential::Credential;
+use super::errand::{Errand, Expected, Told, Work};
+use super::ledger::Publication;
+use super::listener::Listener;
 use respass::{
-    Client, Command, CommandId, Config, ConnId, DisconnectCause, ErrorCode, Instant, Notice, Now, Outcome,
-    Output, SourceOutput, TokenSource, TokenState, UnixTime,
+    ChannelKind, Client, Command, CommandId, Config, ConnId, DisconnectCause, ErrorCode, Instant, Notice,
+    Now, Outcome, Output, ReplyBatch, SessionId, SourceOutput, SubmitError, TokenSource, TokenState,
+    UnixTime,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,6 +21,8 @@ pub struct Workload {
     pub interval: u64,
     /// One submission in so many is cancelled some time later; 0 for none.
     pub cancel_one_in: u64,
+    /// Whether it does everything that there is, or sends ECHO alone.
+    pub is_varied: bool,
 }
 
 /// How a client is set up.
@@ -31,6 +38,10 @@ pub struct ClientSpec {
     pub starts_at: u64,
     /// Changes to the configuration.
     pub configure: fn(&mut Config),
+    /// How many subscribers it opens.
+    pub listeners: usize,
+    /// Whether its driver knows where the advertised addresses are (`AddressMap::Driver`).
+    pub maps_addresses: bool,
 }
 
 impl ClientSpec {
@@ -38,34 +49,29 @@ impl ClientSpec {
     pub fn new(credential: Credential) -> ClientSpec {
         ClientSpec {
             credential,
-            workload: Workload { interval: 300_000_000, cancel_one_in: 0 },
+            workload: Workload { interval: 300_000_000, cancel_one_in: 0, is_varied: false },
             skew: 0,
             starts_at: 0,
             configure: |_| {},
+            listeners: 0,
+            maps_addresses: false,
         }
     }
-}
-
-/// What became of a payload, as the client was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The reply came.
-    Replied,
-    /// It ended without.
-    Failed(Outcome),
 }
 
 /// What the driver wants of the world.
 #[derive(Debug)]
 pub enum Wish {
-    /// Open a connection.
-    Connect(u64),
+    /// Open a connection to a host and a port.
+    Connect(u64, String, u16),
     /// Carry bytes to the server.
     Send(u64, Vec<u8>),
     /// Close a connection.
     Close(u64),
     /// Ask the credential.
     Fetch,
+    /// Go on with a session, some time later.
+    Proceed(SessionId),
 }
 
 /// One simulated application.
@@ -81,10 +87,17 @@ pub struct SimClient {
     pub suspended_until: u64,
     /// For when a wake-up is scheduled.
     pub armed: Option<u64>,
-    pending: BTreeMap<CommandId, Vec<u64>>,
+    pending: BTreeMap<CommandId, (Expected, u64)>,
     cancelled: Vec<CommandId>,
+    /// Sessions that are under way, with the tag of the watched key and the payload of the transaction.
+    sessions: BTreeMap<SessionId, (u64, u64)>,
+    /// Whether it leaves its subscriptions as they are.
+    pub is_quiet: bool,
+    /// Its subscribers.
+    pub listeners: Vec<Listener>,
     /// What it was told of each payload.
     pub told: BTreeMap<u64, Told>,
+    unheard: Vec<respass::MessageBatch>,
     /// Wishes of the driver.
     pub wishes: VecDeque<Wish>,
     /// Calls into the core.
@@ -124,6 +137,10 @@ impl SimClient {
             armed: None,
             pending: BTreeMap::new(),
             cancelled: Vec::new(),
+            sessions: BTreeMap::new(),
+            is_quiet: false,
+            listeners: Vec::new(),
+            unheard: Vec::new(),
             told: BTreeMap::new(),
             wishes: VecDeque::new(),
             calls: 0,
@@ -147,28 +164,137 @@ impl SimClient {
         self.pump(true_now);
     }
 
-    /// Submits one command per payload, as a batch or as a transaction.
-    pub fn submit(&mut self, payloads: &[u64], is_transaction: bool, true_now: u64) -> Option<CommandId> {
+    /// Submits what is to be done; `None` where the client does not take it.
+    pub fn submit(&mut self, errand: Errand, true_now: u64) -> Option<CommandId> {
         let now = self.now(true_now);
-        let texts: Vec<String> = payloads.iter().map(u64::to_string).collect();
-        let bytes: Vec<u8> = texts.iter().flat_map(|text| [b"ECHO", text.as_bytes()].concat()).collect();
-        let lengths: Vec<u32> = texts.iter().flat_map(|text| [2, 4, text.len() as u32]).collect();
-        let first = if is_transaction {
-            let id = self.core.submit_transaction(&bytes, &lengths, now).ok()?;
-            self.pending.insert(id, payloads.to_vec());
-            id
-        } else if let [_] = payloads {
-            let arguments: [&[u8]; 2] = [b"ECHO", texts[0].as_bytes()];
-            let id = self.core.submit(Command::new(&arguments), now).ok()?;
-            self.pending.insert(id, payloads.to_vec());
-            id
-        } else {
-            let ids = self.core.submit_batch(&bytes, &lengths, now).ok()?;
-            self.pending.extend(ids.iter().zip(payloads.iter().map(|payload| vec![*payload])));
-            ids.first
+        let Errand { work, expected } = errand;
+        let (bytes, lengths) = work.blocks();
+        let id = match &work {
+            Work::Command(words) => {
+                let arguments: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                self.core.submit(Command::new(&arguments), now)
+            }
+            Work::Batch(_) => match self.core.submit_batch(&bytes, &lengths, now) {
+                Ok(ids) => {
+                    let Expected::Each(payloads) = expected else { panic!("a batch of other commands") };
+                    let each = payloads.into_iter().map(|payload| (Expected::Each(vec![payload]), true_now));
+                    self.pending.extend(ids.iter().zip(each));
+                    self.pump(true_now);
+                    return Some(ids.first);
+                }
+                Err(error) => Err(error),
+            },
+            Work::Transaction(_) => self.core.submit_transaction(&bytes, &lengths, now),
+            Work::Session { tag, payload } => self.watch(*tag, *payload, now),
         };
+        let id = id.ok()?;
+        self.pending.insert(id, (expected, true_now));
         self.pump(true_now);
-        Some(first)
+        Some(id)
+    }
+
+    fn watch(&mut self, tag: u64, payload: u64, now: Now) -> Result<CommandId, SubmitError> {
+        let session = self.core.open_session(now)?;
+        let key = format!("w{{t{tag}}}");
+        let id = self.core.submit_in(session, Command::new(&[b"WATCH", key.as_bytes()]), now);
+        match &id {
+            Ok(_) => drop(self.sessions.insert(session, (tag, payload))),
+            Err(_) => self.core.close_session(session, now),
+        }
+        id
+    }
+
+    /// A session has watched its key for a while: now it writes.
+    pub fn proceed(&mut self, session: SessionId, true_now: u64) {
+        let Some((tag, payload)) = self.sessions.get(&session).copied() else { return };
+        let now = self.now(true_now);
+        let work = Work::Transaction(vec![Work::increment("w", tag, payload)]);
+        let (bytes, lengths) = work.blocks();
+        match self.core.submit_transaction_in(session, &bytes, &lengths, now) {
+            Ok(id) => {
+                let expected = Expected::EachOrNothing { payload, session };
+                self.pending.insert(id, (expected, true_now));
+            }
+            Err(_) => self.leave_session(session, Some(Told::Failed(Outcome::NotSent)), now),
+        }
+        self.pump(true_now);
+    }
+
+    fn leave_session(&mut self, session: SessionId, told: Option<Told>, now: Now) {
+        if let Some((_, payload)) = self.sessions.remove(&session)
+            && let Some(told) = told
+        {
+            self.tell(payload, told);
+        }
+        self.core.close_session(session, now);
+    }
+
+    /// One more subscriber; false where the client has none.
+    pub fn listen(&mut self, true_now: u64) -> bool {
+        let Ok(id) = self.core.open_subscriber(self.now(true_now)) else { return false };
+        self.listeners.push(Listener::new(id));
+        self.pump(true_now);
+        true
+    }
+
+    /// Subscribes, or ends a subscription.
+    pub fn change_subscription(&mut self, index: usize, kind: ChannelKind, name: &[u8], true_now: u64) {
+        let now = self.now(true_now);
+        let Some(listener) = self.listeners.get_mut(index).filter(|_| !self.is_quiet) else { return };
+        let key = (kind, name.to_vec());
+        match listener.subscriptions.get_mut(&key) {
+            // Not a second time before the first end was confirmed.
+            Some(subscription) if subscription.is_ending => return,
+            Some(subscription) => {
+                subscription.is_ending = true;
+                self.core.unsubscribe(listener.id, kind, &[name], now).expect("a subscriber");
+            }
+            None => {
+                listener.subscriptions.insert(key, Default::default());
+                self.core.subscribe(listener.id, kind, &[name], now).expect("a subscriber");
+            }
+        }
+        self.pump(true_now);
+    }
+
+    /// What came for the subscribers is compared with what was published.
+    pub fn hear(&mut self, published: &BTreeMap<Vec<u8>, Vec<Publication>>, true_now: u64) {
+        for batch in std::mem::take(&mut self.unheard) {
+            let listener = self.listeners.iter_mut().find(|listener| listener.id == batch.subscriber);
+            let listener = listener.expect("a subscriber that was opened");
+            batch.iter().for_each(|message| listener.hear(&message, published, true_now));
+        }
+    }
+
+    /// What its subscribers want to be subscribed to, each as often as one wants it; sorted.
+    pub fn wanted_subscriptions(&self) -> Vec<(Kind, Vec<u8>)> {
+        let all = self.listeners.iter().flat_map(|listener| &listener.subscriptions);
+        let wanted = all.filter(|(_, subscription)| !subscription.is_ending).map(|((kind, name), _)| {
+            let kind = match kind {
+                ChannelKind::Channel => Kind::Channel,
+                ChannelKind::Pattern => Kind::Pattern,
+                ChannelKind::Shard => Kind::Shard,
+            };
+            (kind, name.clone())
+        });
+        let mut wanted: Vec<_> = wanted.collect();
+        wanted.sort();
+        wanted
+    }
+
+    /// Whether every subscriber to the channel heard this.
+    pub fn has_heard(&self, channel: &[u8], payload: u64) -> bool {
+        let mut subscribers = self.listeners.iter().filter(|listener| {
+            let mut names = listener.subscriptions.keys();
+            names.any(|(kind, name)| *kind != ChannelKind::Pattern && name == channel)
+        });
+        subscribers.all(|listener| listener.payloads.contains(&payload))
+    }
+
+    /// How long the oldest command has waited, of those that do not wait for an element.
+    pub fn longest_wait(&self, true_now: u64) -> u64 {
+        let waiting = self.pending.values().filter(|(expected, _)| !matches!(expected, Expected::Popped(_)));
+        waiting.map(|(_, since)| true_now - since).max().unwrap_or(0)
     }
 
     /// Gives up on a command.
@@ -258,27 +384,16 @@ impl SimClient {
     fn handle(&mut self, output: Output, now: Now) {
         match output {
             Output::Replies(batch) => {
-                for (id, reply) in batch.iter() {
-                    self.note(&format!("{id:?} {reply:?}"));
-                    let payloads = self.pending.remove(&id).expect("a reply to a command that waits");
-                    let texts: Vec<&[u8]> = match reply.elements().len() {
-                        0 => vec![reply.as_bytes()],
-                        _ => reply.elements().map(|element| element.as_bytes()).collect(),
-                    };
-                    assert_eq!(texts.len(), payloads.len(), "a reply of another command");
-                    for (payload, text) in payloads.into_iter().zip(texts) {
-                        assert_eq!(text, payload.to_string().as_bytes(), "a reply of another command");
-                        assert_eq!(self.told.insert(payload, Told::Replied), None, "two outcomes");
-                    }
-                }
+                self.take_replies(&batch, now);
                 self.core.recycle(batch);
                 return;
             }
             Output::Failed { command, ref error } => {
-                for payload in self.pending.remove(&command).expect("a failure of a command that waits") {
-                    assert_eq!(self.told.insert(payload, Told::Failed(error.outcome)), None, "two outcomes");
-                }
-                if !self.cancelled.contains(&command) {
+                let (expected, _) = self.pending.remove(&command).expect("a failure of a command that waits");
+                let is_forged = matches!(expected, Expected::Forged(_)) && error.outcome == Outcome::Refused;
+                let told = if is_forged { Told::MayHaveRun } else { Told::Failed(error.outcome) };
+                self.conclude(expected, &|_| told, now);
+                if !is_forged && !self.cancelled.contains(&command) {
                     self.failures.push((error.code, error.outcome, error.text.clone()));
                 }
             }
@@ -286,7 +401,9 @@ impl SimClient {
         }
         self.note(&format!("{output:?}"));
         match output {
-            Output::Connect { conn, .. } => self.wishes.push_back(Wish::Connect(conn.as_u64())),
+            Output::Connect { conn, host, port } => {
+                self.wishes.push_back(Wish::Connect(conn.as_u64(), host, port));
+            }
             Output::Disconnect { conn, .. } => self.wishes.push_back(Wish::Close(conn.as_u64())),
             Output::Transmit { conn } => loop {
                 let bytes = self.core.take_transmit(conn, now);
@@ -305,9 +422,54 @@ impl SimClient {
             }
             Output::Notice(Notice::Ready { .. } | Notice::ReAuthenticated { .. }) => {}
             Output::Notice(notice) => self.notices.push(notice),
+            Output::Messages(batch) => self.unheard.push(batch),
             Output::Replies(_) | Output::Failed { .. } => {}
             other => panic!("unknown output {other:?}"),
         }
+    }
+
+    fn take_replies(&mut self, batch: &ReplyBatch, now: Now) {
+        for (id, reply) in batch.iter() {
+            self.note(&format!("{id:?} {reply:?}"));
+            let (expected, _) = self.pending.remove(&id).expect("a reply to a command that waits");
+            let told = expected.judge(&reply);
+            if let Told::Error(code) = told
+                && !matches!(expected, Expected::Forged(_))
+                && !self.cancelled.contains(&id)
+            {
+                let text = String::from_utf8_lossy(reply.as_bytes()).into_owned();
+                self.failures.push((code, Outcome::Refused, text));
+            }
+            self.conclude(expected, &|_| told, now);
+        }
+    }
+
+    /// A command has ended.
+    fn conclude(&mut self, expected: Expected, told: &dyn Fn(u64) -> Told, now: Now) {
+        match expected {
+            Expected::Watching { payload } => {
+                let session = self.sessions.iter().find(|(_, (_, own))| *own == payload);
+                let session = *session.expect("a session that is under way").0;
+                match told(payload) {
+                    Told::Replied => self.wishes.push_back(Wish::Proceed(session)),
+                    _ => self.leave_session(session, Some(Told::Failed(Outcome::NotSent)), now),
+                }
+            }
+            Expected::EachOrNothing { payload, session } => {
+                self.leave_session(session, None, now);
+                self.tell(payload, told(payload));
+            }
+            other => {
+                let is_shared = other.is_split();
+                for payload in other.payloads() {
+                    self.tell(payload, told(payload).of_part(is_shared));
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, payload: u64, told: Told) {
+        assert_eq!(self.told.insert(payload, told), None, "A1: two outcomes of {payload}");
     }
 
     /// FNV-1a over what came out.

@@ -1,13 +1,25 @@
-//! Many clients, one model server, a byte network and two clocks, in one thread and from one seed.
+//! Many clients, model servers, a byte network and two clocks, in one thread and from one seed.
 //!
 //! The clients are the real core. Everything else is a model: [`server`] executes commands and keeps a ledger of what
-//! ran, [`credential`] gives tokens the way SDKs and platforms do, [`world`] carries bytes with delays, splits and
-//! cuts and moves time, [`client`] is the driver of one client. The checks see both sides: what a client was told and
-//! what the server did.
+//! ran ([`commands`], [`channels`], [`ledger`]), [`cluster`] knows who serves what and who believes what about it,
+//! [`lies`] what a broken or hostile node says, [`credential`] gives tokens the way SDKs and platforms do, [`world`]
+//! carries bytes with delays, splits and cuts and moves time, [`client`] is the driver of one client. The checks see
+//! both sides: what a client was told and what the servers did.
 
+pub mod channels;
 pub mod client;
+pub mod cluster;
+mod commands;
 pub mod credential;
+pub mod errand;
+pub mod ledger;
+pub mod lies;
+pub mod listener;
 pub mod server;
+pub mod slots;
+pub mod upheaval;
+pub mod wire;
+pub mod workload;
 pub mod world;
 
 pub use client::{ClientSpec, Workload};
