@@ -594,7 +594,10 @@ impl World {
         };
         let listener = self.rng.usize(0..self.clients[index].listeners.len());
         if self.is_told {
-            println!("{:.6} client {index} listener {listener} changes {kind:?} {name}", self.now as f64 / 1e6);
+            println!(
+                "{:.6} client {index} listener {listener} changes {kind:?} {name}",
+                self.now as f64 / 1e6
+            );
         }
         self.clients[index].change_subscription(listener, kind, name.as_bytes(), self.now);
         let at = self.now + self.rng.u64(0..60 * SECOND);
