@@ -351,7 +351,7 @@ impl World {
             while let Some(((index, conn), action)) = self.server.take_action() {
                 self.react(index, conn, action);
             }
-            self.clients[index].hear(&self.server.ledger.published, self.now);
+            self.clients[index].hear(&self.server.ledger.published, self.now, self.is_told);
             if self.clients[index].wishes.is_empty() {
                 break;
             }
