@@ -125,6 +125,7 @@ fn check_subscriptions(world: &mut World) {
     for (index, client) in world.clients.iter().enumerate() {
         let (stands, wanted) = (world.server.subscriptions_of(index), client.wanted_subscriptions());
         assert_eq!(stands, wanted, "E1: client {index}");
+        assert!(client.unconfirmed_ends().is_empty(), "E4: client {index}: {:?}", client.unconfirmed_ends());
     }
     let mut published = Vec::new();
     for number in 0..8 {

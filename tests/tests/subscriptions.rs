@@ -142,6 +142,35 @@ fn what_ends_during_an_outage_is_not_brought_back() {
 }
 
 #[test]
+fn an_end_that_the_connection_does_not_live_to_confirm_is_told_all_the_same() {
+    let (mut talk, subscriber, conn) = subscribed();
+    talk.unsubscribe(subscriber, CHANNEL, "news");
+    assert_eq!(talk.sent_on(conn), ["UNSUBSCRIBE news"]);
+    talk.lose(conn);
+    assert_eq!(talk.take_messages(), ["unsubscribed news"]);
+}
+
+#[test]
+fn a_subscriber_whose_login_is_refused_goes_on_trying() {
+    let mut talk = Conversation::new(Conversation::with_password("u", "wrong"));
+    let subscriber = talk.open_subscriber();
+    talk.subscribe(subscriber, CHANNEL, "news");
+    for _ in 0..3 {
+        talk.advance_slowly(11 * SECOND);
+        let conn = talk.opened.last().expect("another attempt").conn;
+        talk.establish(conn);
+        talk.sent_on(conn);
+        talk.receive_on(conn, "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+        assert!(talk.closed.contains(&conn));
+    }
+    let conn = {
+        talk.advance_slowly(11 * SECOND);
+        answered(&mut talk)
+    };
+    assert_eq!(talk.sent_on(conn), ["SUBSCRIBE news"]);
+}
+
+#[test]
 fn what_is_asked_for_during_an_outage_stands_after_it() {
     let (mut talk, subscriber, conn) = subscribed();
     talk.lose(conn);

@@ -122,8 +122,7 @@ impl Client {
         let is_kept = self.is_lane_kept(id);
         let Some(lane) = self.lane_mut(id) else { return };
         // A subscriber's successor has to subscribe first.
-        let has_taken_over =
-            lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber;
+        let has_taken_over = lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber;
         if has_taken_over {
             lane.hand_over(now);
         }

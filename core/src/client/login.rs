@@ -4,7 +4,8 @@ use super::nodes::NodeId;
 use super::trouble::code_of;
 use super::{
     Arrival, Client, ConnId, Connection, ConnectionToken, Credential, ErrorCode, Handshake, Instant,
-    IssuedToken, LaneId, Login, Notice, Output, Patience, Phase, Target, TokenFailure, Trouble, lanes,
+    IssuedToken, LaneId, LaneKind, Login, Notice, Output, Patience, Phase, Target, TokenFailure, Trouble,
+    lanes,
 };
 use crate::auth::{Diagnosis, LoginRefusal};
 use crate::cluster::ServerNameFrom;
@@ -357,7 +358,8 @@ impl Client {
         self.tokens.forgive();
         self.is_token_requested = false;
         let Some(lane) = self.lane_mut(id) else { return };
-        lane.is_wanted = false;
+        // Who listens has nothing to submit that would open another connection.
+        lane.is_wanted &= matches!(lane.kind, LaneKind::Subscriber | LaneKind::Monitor);
         let (code, text) = match &lane.trouble {
             Some(trouble) if trouble.code.is_about_login() => (trouble.code, trouble.text.clone()),
             _ => (ErrorCode::LoginRefused, "the server refused the login".to_owned()),

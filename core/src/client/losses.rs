@@ -40,6 +40,7 @@ impl Client {
     /// A connection is of no use any more. `by_us`: the driver still holds a socket.
     pub(super) fn lose_connection(&mut self, conn: ConnId, trouble: Trouble, by_us: bool, now: Instant) {
         let Some(id) = self.lane_of(conn) else { return };
+        self.confirm_ends(id, conn);
         let Client { lanes, rng, .. } = self;
         let Some(lane) = lanes::get(lanes, id) else { return };
         let Some(ended) = lane.lose_connection(conn, &trouble, now, rng) else { return };
@@ -62,6 +63,7 @@ impl Client {
     /// Ends a connection that nothing is wrong with.
     pub(super) fn drop_connection(&mut self, conn: ConnId, code: ErrorCode, text: &str) {
         let Some(id) = self.lane_of(conn) else { return };
+        self.confirm_ends(id, conn);
         let Some(lane) = self.lane_mut(id) else { return };
         let Some(Ended { waiters, last_bytes, .. }) = lane.end_connection(conn) else { return };
         self.forget_conn(conn);

@@ -4,7 +4,7 @@
 //! map lists; an unknown one is looked up first. A script may have run and then answered like a server that refuses:
 //! it is sent again only where a fresh map gives its slot to another node.
 
-use super::nodes::NodeId;
+use super::nodes::{NodeId, SEED};
 use super::routing::{Route, inner_commands, transaction_slot};
 use super::{Client, CommandId, ConnId, ErrorCode, Instant, LaneId, LaneKind, Notice, Outcome, Output};
 use crate::cluster::{Endpoint, RedirectKind, parse_redirect};
@@ -37,6 +37,8 @@ enum Until {
     Moved {
         slot: u16,
         from: NodeId,
+        /// Where the redirect points to.
+        target: Endpoint,
     },
     /// Until somebody serves the slot.
     Served {
@@ -178,12 +180,12 @@ impl Client {
             });
             true
         };
-        if facts.is_some_and(|facts| facts.is_script) {
-            return parked(Until::Moved { slot, from: node });
-        }
         let asked = self.nodes.iter().find(|own| own.id == node).map(|own| own.endpoint.host.clone());
         let host = if redirect.host.is_empty() { asked.unwrap_or_default() } else { redirect.host.into() };
         let target = Endpoint { host, port: redirect.port };
+        if facts.is_some_and(|facts| facts.is_script) {
+            return parked(Until::Moved { slot, from: node, target });
+        }
         let kind = redirect.kind;
         match self.listed_node(&target) {
             // Once more to where it came from, or in a circle: not at full speed.
@@ -288,8 +290,13 @@ impl Client {
                     self.parked.push(parked);
                 }
             },
-            Until::Moved { slot, from } => match self.owner(*slot) {
-                Some(owner) if owner != *from => self.send_unit(parked.unit, remaining, now),
+            Until::Moved { slot, from, target } => match self.owner(*slot) {
+                // The configured address is one of the nodes, nobody knows which: so the redirect has to be right.
+                Some(owner)
+                    if owner != *from && (*from != SEED || self.listed_node(target) == Some(owner)) =>
+                {
+                    self.send_unit(parked.unit, remaining, now);
+                }
                 _ => self
                     .tell_refusal(parked, "the cluster's map still gives the slot to the node that said so"),
             },

@@ -32,6 +32,8 @@ pub(super) struct Session {
     lane: Option<LaneId>,
     /// Keys are being watched.
     watch: Option<Watch>,
+    /// The slot of the keys that were watched last.
+    watched_slot: KeySlot,
     /// A transaction that depends on what was watched may not have left.
     is_guarded: bool,
 }
@@ -54,7 +56,13 @@ impl Client {
         self.check_open()?;
         self.latest_owner += 1;
         let id = SessionId(self.latest_owner);
-        self.sessions.push(Session { id, lane: None, watch: None, is_guarded: false });
+        self.sessions.push(Session {
+            id,
+            lane: None,
+            watch: None,
+            watched_slot: KeySlot::None,
+            is_guarded: false,
+        });
         Ok(id)
     }
 
@@ -87,6 +95,7 @@ impl Client {
         if let Some(session) = self.sessions.iter_mut().find(|own| own.id == session) {
             if name.eq_ignore_ascii_case(b"WATCH") && session.watch != Some(Watch::Lost) {
                 session.watch = Some(conn.map_or(Watch::Waiting, Watch::On));
+                session.watched_slot = slot;
             } else if name.eq_ignore_ascii_case(b"UNWATCH") {
                 session.watch = None;
             }
@@ -112,12 +121,15 @@ impl Client {
         self.admit(len, 1)?;
         let monotonic = self.observe(now);
         let own = self.sessions.iter_mut().find(|own| own.id == session).ok_or_else(closed)?;
-        let watch = own.watch.take();
-        own.is_guarded = watch.is_some();
-        if watch == Some(Watch::Lost) {
-            return Err(SubmitError { code: ErrorCode::WatchLost, text: WATCH_LOST.to_owned() });
+        own.is_guarded = own.watch.is_some();
+        if own.watch == Some(Watch::Lost) {
+            own.watch = None;
+            return Err(watch_lost());
         }
         let lane = self.session_lane(session, transaction_slot(batch.commands()), monotonic)?;
+        if let Some(own) = self.sessions.iter_mut().find(|own| own.id == session) {
+            own.watch = None;
+        }
         let timeout = self.timeout_of(None);
         let id = self.next_id();
         let Some(owner) = self.lane_mut(lane) else { return Err(closed()) };
@@ -162,6 +174,11 @@ impl Client {
             if !is_elsewhere {
                 return Ok(lane.id);
             }
+            if watch.is_some() && slot == session.watched_slot {
+                // The slot has gone to another node, and nobody watches it there.
+                let lane = lane.id;
+                return Err(self.lose_watch(id, lane));
+            }
             if watch.is_some() || lane.has_waiters() {
                 let text = "the session watches keys, or waits for replies, of another node of the cluster";
                 return Err(SubmitError { code: ErrorCode::CrossSlot, text: text.to_owned() });
@@ -175,6 +192,17 @@ impl Client {
             session.lane = Some(lane);
         }
         Ok(lane)
+    }
+
+    /// What a session watches at a node tells nothing any more.
+    fn lose_watch(&mut self, id: SessionId, lane: LaneId) -> SubmitError {
+        if let Some(connection) = self.lane_mut(lane).and_then(|lane| lane.connection.as_mut()) {
+            connection.unwatch();
+        }
+        if let Some(session) = self.sessions.iter_mut().find(|own| own.id == id) {
+            session.watch = None;
+        }
+        watch_lost()
     }
 
     /// The connection of a session is ready, or another one is.
@@ -202,6 +230,10 @@ impl Client {
 }
 
 const WATCH_LOST: &str = "the connection was lost since WATCH: nobody knows whether the keys were written to";
+
+fn watch_lost() -> SubmitError {
+    SubmitError { code: ErrorCode::WatchLost, text: WATCH_LOST.to_owned() }
+}
 
 fn closed() -> SubmitError {
     SubmitError { code: ErrorCode::Closed, text: "the session is closed".to_owned() }

@@ -396,6 +396,18 @@ impl Client {
         }
     }
 
+    /// A connection ends, and with it the subscriptions that were to end: who waits to hear of that is told.
+    pub(super) fn confirm_ends(&mut self, lane: LaneId, conn: ConnId) {
+        let Some(index) = self.subscriber_at(lane) else { return };
+        let ends = self.connection_mut(conn).map(|connection| connection.unconfirmed_ends());
+        let Some(own) = self.subscribers.get(index) else { return };
+        let mut told = MessageBuilder::new(own.id);
+        for wish in ends.into_iter().flatten() {
+            told.push(MessageKind::unsubscribed(wish.kind), &[], &wish.channel, &[], own.wanted.len());
+        }
+        self.tell(told);
+    }
+
     /// The connection of a subscriber is lost. One that was about to take over does so as it is.
     pub(super) fn handle_subscriber_lost(&mut self, lane: LaneId, has_successor: bool, now: Instant) {
         let Some(index) = self.subscriber_at(lane) else { return };

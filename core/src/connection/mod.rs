@@ -440,6 +440,11 @@ impl Connection {
         self.handshake.is_resp2()
     }
 
+    /// Channels that are left with this connection's end, and somebody waits to hear of it.
+    pub(crate) fn unconfirmed_ends(&self) -> Vec<Wish> {
+        self.subscriptions.unconfirmed_ends().cloned().collect()
+    }
+
     /// Whether the server said that it is a node of a cluster.
     pub(crate) fn is_cluster_node(&self) -> bool {
         self.handshake.is_cluster_node()

@@ -66,6 +66,11 @@ impl Subscriptions {
         !self.due.is_empty() || !self.sent.is_empty()
     }
 
+    /// Channels to be left, somebody waits to hear when.
+    pub(super) fn unconfirmed_ends(&self) -> impl Iterator<Item = &Wish> {
+        self.sent.iter().chain(&self.due).filter(|wish| !wish.is_subscribe && wish.is_told)
+    }
+
     pub(super) fn is_subscribed(&self) -> bool {
         self.is_subscribed
     }

@@ -6,6 +6,7 @@ use super::credential::Credential;
 use super::errand::{Errand, Expected, Told, Work};
 use super::ledger::Publication;
 use super::listener::Listener;
+use crate::resp_text::line_of;
 use respass::{
     ChannelKind, Client, Command, CommandId, Config, ConnId, DisconnectCause, ErrorCode, Instant, Notice,
     Now, Outcome, Output, ReplyBatch, SessionId, SourceOutput, SubmitError, TokenSource, TokenState,
@@ -258,10 +259,14 @@ impl SimClient {
     }
 
     /// What came for the subscribers is compared with what was published.
-    pub fn hear(&mut self, published: &BTreeMap<Vec<u8>, Vec<Publication>>, true_now: u64) {
+    pub fn hear(&mut self, published: &BTreeMap<Vec<u8>, Vec<Publication>>, true_now: u64, is_told: bool) {
         for batch in std::mem::take(&mut self.unheard) {
             let listener = self.listeners.iter_mut().find(|listener| listener.id == batch.subscriber);
             let listener = listener.expect("a subscriber that was opened");
+            if is_told {
+                let lines: Vec<String> = batch.iter().map(|message| line_of(&message)).collect();
+                println!("{:.6} {:?} hears {lines:?}", true_now as f64 / 1e6, listener.id);
+            }
             batch.iter().for_each(|message| listener.hear(&message, published, true_now));
         }
     }
@@ -285,10 +290,17 @@ impl SimClient {
     /// Whether every subscriber to the channel heard this.
     pub fn has_heard(&self, channel: &[u8], payload: u64) -> bool {
         let mut subscribers = self.listeners.iter().filter(|listener| {
-            let mut names = listener.subscriptions.keys();
-            names.any(|(kind, name)| *kind != ChannelKind::Pattern && name == channel)
+            let mut all = listener.subscriptions.iter().filter(|(_, subscription)| !subscription.is_ending);
+            all.any(|((kind, name), _)| *kind != ChannelKind::Pattern && name == channel)
         });
         subscribers.all(|listener| listener.payloads.contains(&payload))
+    }
+
+    /// Ends of subscriptions that were not confirmed.
+    pub fn unconfirmed_ends(&self) -> Vec<(ChannelKind, String)> {
+        let all = self.listeners.iter().flat_map(|listener| &listener.subscriptions);
+        let ending = all.filter(|(_, subscription)| subscription.is_ending);
+        ending.map(|((kind, name), _)| (*kind, String::from_utf8_lossy(name).into_owned())).collect()
     }
 
     /// How long the oldest command has waited, of those that do not wait for an element.

@@ -351,7 +351,7 @@ impl World {
             while let Some(((index, conn), action)) = self.server.take_action() {
                 self.react(index, conn, action);
             }
-            self.clients[index].hear(&self.server.ledger.published, self.now);
+            self.clients[index].hear(&self.server.ledger.published, self.now, self.is_told);
             if self.clients[index].wishes.is_empty() {
                 break;
             }
@@ -594,7 +594,10 @@ impl World {
         };
         let listener = self.rng.usize(0..self.clients[index].listeners.len());
         if self.is_told {
-            println!("{:.6} client {index} listener {listener} changes {kind:?} {name}", self.now as f64 / 1e6);
+            println!(
+                "{:.6} client {index} listener {listener} changes {kind:?} {name}",
+                self.now as f64 / 1e6
+            );
         }
         self.clients[index].change_subscription(listener, kind, name.as_bytes(), self.now);
         let at = self.now + self.rng.u64(0..60 * SECOND);
