@@ -5,6 +5,7 @@
 
 use super::routing::Route;
 use super::{Client, CommandId, Instant, Lane, LaneId, LaneKind, lanes};
+use crate::auth::IssuedToken;
 use crate::command::{Facts, OwnTimeout, TimeoutAt, own_timeout};
 use crate::connection::{Connection, SlotReply, Unit};
 use crate::resp::{Kind, Reply, encode_command, split_encoded};
@@ -66,8 +67,10 @@ impl Client {
     /// Sends a blocking command, to wait for as long as it may at once.
     fn send_slice(&mut self, id: CommandId, attempts: u8, now: Instant) {
         let Some(job) = self.blocking.iter().find(|job| job.id == id) else { return };
+        // It may log in only now, with the token that there is.
+        let token_ends = self.tokens.current().map(IssuedToken::expires_at);
         let Some(lane) = lanes::get(&mut self.lanes, job.lane) else { return };
-        let slice = job.slice(lane, now);
+        let slice = job.slice(lane, token_ends, now);
         let bytes = job.bytes_for(slice);
         let unit = Unit { id, bytes, steps: 0, attempts, is_inspected: true };
         let wait =
@@ -134,11 +137,11 @@ impl Client {
 
 impl BlockingJob {
     /// How long to wait at the server this time; `None`: for ever.
-    fn slice(&self, lane: &Lane, now: Instant) -> Option<Duration> {
+    fn slice(&self, lane: &Lane, token_ends: Option<Instant>, now: Instant) -> Option<Duration> {
         let left = self.ends_at.map(|end| end.since(now));
         // The token is renewed well before its end where there is an opportunity: so there have to be several.
         let token = lane.connection.as_ref().and_then(Connection::token);
-        let life = token.map(|token| token.close_at.since(now));
+        let life = token.map(|token| token.close_at).or(token_ends).map(|end| end.since(now));
         if self.is_single {
             return [left, life].into_iter().flatten().min();
         }
