@@ -10,7 +10,7 @@ use crate::special::{Session, Subscriber};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use respass::ConnId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -89,6 +89,10 @@ impl LoopPort {
             arguments,
             |pending| pending.commands.shapes.push(shape),
         )?;
+        if may_take_long(arguments) {
+            let ended = slf.getattr(intern!(slf.py(), "ended"))?;
+            future.call_method1(intern!(slf.py(), "add_done_callback"), (ended,))?;
+        }
         let is_first = {
             let mut pending = port.pending();
             pending.futures.push(future.clone().unbind());
@@ -179,6 +183,17 @@ impl LoopPort {
         self.set_paused(conn, false);
         self.forget_cancelled(py)?;
         self.settle(py)
+    }
+
+    /// A future that may have waited for long has ended. The server is not left with a command that was given up.
+    fn ended(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+            // It may not have left this loop turn yet.
+            self.submit_pending(py)?;
+            self.forget_cancelled(py)?;
+            self.settle(py)?;
+        }
+        Ok(())
     }
 
     /// Withdraws commands whose futures were cancelled.
@@ -332,6 +347,21 @@ impl LoopPort {
             self.forget_cancelled(py)?;
         }
         self.settle(py)
+    }
+}
+
+/// Whether a command's future is worth being watched for its cancellation: all that block begin so, and few others.
+fn may_take_long(arguments: &Bound<'_, PyTuple>) -> bool {
+    let is_long = |name: &[u8]| {
+        let starts_with =
+            |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        [&b"BL"[..], b"BR", b"BZ", b"XREAD"].into_iter().any(starts_with)
+    };
+    let Ok(name) = arguments.get_item(0) else { return false };
+    match (name.cast::<PyString>(), name.cast::<PyBytes>()) {
+        (Ok(text), _) => text.to_str().is_ok_and(|text| is_long(text.as_bytes())),
+        (_, Ok(bytes)) => is_long(bytes.as_bytes()),
+        _ => false,
     }
 }
 

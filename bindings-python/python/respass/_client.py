@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, Unpack, overload
 
 from ._compatibility import check
-from ._config import Options, options, parse_url
+from ._config import AddressMapT, Options, options, parse_url
 from ._driver import Driver
+from ._encoding import Encoding
 from ._iterators import SyncIterators
 from ._lock import Lock
 from ._logging import Notice
+from ._monitor import Monitor
 from ._pipeline import Pipeline
+from ._pubsub import PubSub
 from ._scripts import Script
 from ._typed import KeyT, SyncCommands, T
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, WatchError
 
 
 class ClientOptions(TypedDict, total=False):
@@ -37,6 +42,9 @@ class ClientOptions(TypedDict, total=False):
     background: bool
     allow_plaintext_token: bool
     on_notice: Callable[[Notice], Any] | None
+    address_map: AddressMapT
+    allowed_hosts: Iterable[str] | None
+    max_own_connections: int | None
     auto_close_connection_pool: bool
     driver_info: Any
     health_check_interval: float
@@ -64,6 +72,20 @@ class UrlOptions(ClientOptions, total=False):
     socket_connect_timeout: float | None
 
 
+@dataclass(frozen=True)
+class ConnectionStatus:
+    """How one connection stands."""
+
+    host: str
+    port: int
+    #: What it is for: `main`, `blocking`, `session`, `subscriber` or `monitor`.
+    lane: str
+    #: Whether it is logged in.
+    is_ready: bool
+    #: When the token that it uses ends, in Unix seconds.
+    expires_at: int | None
+
+
 class BaseRedis(Generic[T]):
     """Options and what does not wait."""
 
@@ -71,6 +93,8 @@ class BaseRedis(Generic[T]):
     _call: Any
     _make_lock: Any
     _make_script: Any
+    #: Whether a server that is no node of a cluster is an error.
+    _is_cluster = False
 
     def __init__(
         self,
@@ -99,6 +123,9 @@ class BaseRedis(Generic[T]):
         background: bool = True,
         allow_plaintext_token: bool = False,
         on_notice: Callable[[Notice], Any] | None = None,
+        address_map: AddressMapT = "auto",
+        allowed_hosts: Iterable[str] | None = None,
+        max_own_connections: int | None = None,
         **others: Any,
     ) -> None:
         """A client that connects with its first command.
@@ -106,6 +133,11 @@ class BaseRedis(Generic[T]):
         `socket_timeout` limits the wait for a reply, `socket_connect_timeout` that for a connection, both in
         seconds. A `credential` implies TLS; `username` is then the object id, where the token tells none.
         `on_notice` is called with a `Notice` when something is worth knowing: logins, lost connections.
+
+        `address_map` tells how the addresses that the nodes of a cluster advertise become those to connect to, where
+        that is not found out: `"azure"`, `"advertised"`, a mapping, or a callable, both of `(host, port)` tuples.
+        With `"advertised"`, logins go to `host` and to `allowed_hosts` only. `max_own_connections` limits those of
+        blocking commands and watched keys; who finds none free waits.
 
         Options of redis-py that would change nothing here are accepted, others refused with what to use
         instead: `respass._compatibility` lists both.
@@ -135,10 +167,14 @@ class BaseRedis(Generic[T]):
             client_name=client_name or "",
             allow_plaintext_token=allow_plaintext_token,
             on_notice=on_notice,
+            is_cluster=self._is_cluster,
+            address_map=address_map,
+            allowed_hosts=allowed_hosts,
+            max_own_connections=max_own_connections,
         )
         self._start(self._options, credential, background)
         if not self._options.encodes_utf8:
-            self._call = _Encoding(self._call, encoding, encoding_errors)
+            self._call = Encoding(self._call, self._options)
 
     def _start(self, options: Options, credential: Any, background: bool) -> None:
         raise NotImplementedError
@@ -189,29 +225,17 @@ class BaseRedis(Generic[T]):
 
     def auth_status(self) -> dict[str, Any]:
         """How the login stands: `oid`, `expires_at` and `refresh_at` (Unix seconds), `state`, `reauth_count`,
-        `last_error`, `is_ready`. Never the token."""
+        `last_error`, `is_ready`, and `connections`: a list of `ConnectionStatus`. Never the token."""
         status: dict[str, Any] = self._driver.core.auth_status()
+        status["connections"] = [ConnectionStatus(*parts) for parts in status["connections"]]
         supply = self._driver.supply
         status["state"], status["refresh_at"] = supply.source.status() if supply is not None else (None, None)
         return status
 
 
-class _Encoding:
-    """Encodes `str` arguments otherwise than as UTF-8, in front of `_call`."""
-
-    def __init__(self, call: Any, encoding: str, errors: str) -> None:
-        self._next, self._encoding, self._errors = call, encoding, errors
-
-    def __call__(self, shape: int, name: Any, *arguments: Any) -> Any:
-        encoded = (
-            argument.encode(self._encoding, self._errors) if isinstance(argument, str) else argument
-            for argument in arguments
-        )
-        return self._next(shape, name, *encoded)
-
-
 class Redis(BaseRedis[T], SyncCommands[T], SyncIterators[T]):
-    """A Redis client. One object serves any number of threads over one connection."""
+    """A Redis client. One object serves any number of threads over one connection for each server of a cluster, beside
+    those that blocking commands, watched keys and subscriptions need."""
 
     _make_lock = Lock
     _make_script = Script
@@ -300,11 +324,45 @@ class Redis(BaseRedis[T], SyncCommands[T], SyncIterators[T]):
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Collects commands that leave together; as a transaction, unless told otherwise."""
-        pipeline = Pipeline(self._driver, transaction)
-        if not self._options.encodes_utf8:
-            pipeline._call = _Encoding(pipeline._call, self._options.encoding, self._options.encoding_errors)
-        return pipeline
+        return Pipeline(self._driver, transaction, self._options)
+
+    def transaction(
+        self,
+        func: Callable[[Pipeline], Any],
+        *watches: KeyT,
+        shard_hint: Any = None,
+        value_from_callable: bool = False,
+        watch_delay: float | None = None,
+    ) -> Any:
+        """Calls `func` with a pipeline that watches keys, and executes that; again for as long as they are written
+        to meanwhile, after `watch_delay` seconds each time. The replies, or what `func` returned."""
+        with self.pipeline() as pipeline:
+            while True:
+                try:
+                    if watches:
+                        pipeline.watch(*watches)
+                    value = func(pipeline)
+                    replies = pipeline.execute()
+                    return value if value_from_callable else replies
+                except WatchError:
+                    if watch_delay:
+                        time.sleep(watch_delay)
+
+    def pubsub(
+        self,
+        *,
+        ignore_subscribe_messages: bool = False,
+        on_gap: Callable[[PubSub], Any] | None = None,
+        shard_hint: Any = None,
+    ) -> PubSub:
+        """Publish and subscribe, over connections of its own. `on_gap` is called with it where messages may be
+        missing, because a connection was lost, before the next message."""
+        return PubSub(self, ignore_subscribe_messages, on_gap)
+
+    def monitor(self) -> Monitor:
+        """Every command that the server runs; of a cluster, one server."""
+        return Monitor(self)
 
     def close(self) -> None:
-        """Closes the connection. Commands that wait end with an error."""
+        """Closes the connections. Commands that wait end with an error."""
         self._driver.close()

@@ -14,7 +14,7 @@ from ._generated import GeneratedCommands
 from ._generated.replies import REPLIES
 from ._handmade import HandmadeCommands
 from ._respass import RAW
-from .exceptions import DataError, UnsupportedCommandError
+from .exceptions import DataError
 
 _AS_IT_COMES: tuple[int, Callable[[Any], Any] | None] = (RAW, None)
 
@@ -36,25 +36,3 @@ class Commands(HandmadeCommands, GeneratedCommands):
         known = isinstance(name, str)
         shape, function = REPLIES.get(name.upper(), _AS_IT_COMES) if known else _AS_IT_COMES
         return self._call_then(function, shape, *args) if function else self._call(shape, *args)
-
-    # What a shared connection cannot do
-
-    def _refuse(self, what: str) -> Any:
-        error = UnsupportedCommandError(
-            f"{what} needs a connection of its own, which this version does not open"
-        )
-        error.outcome, error.code = "not_sent", 103
-        raise error
-
-    def pubsub(self, **_options: Any) -> Any:
-        return self._refuse("pubsub()")
-
-    def monitor(self) -> Any:
-        return self._refuse("monitor()")
-
-    def watch(self, *_names: Any) -> Any:
-        return self._refuse("watch()")
-
-    def transaction(self, func: Callable[..., Any], *watches: Any, **_options: Any) -> Any:
-        """Refused: it watches keys. `pipeline()` is a transaction without."""
-        return self._refuse("transaction()")

@@ -81,6 +81,12 @@ class Driver(Lines):
             self._subscription = self.supply.subscribe(self)
         self.core = core
 
+    def native_core(self) -> Core:
+        """The core, which is made now where a fork left none."""
+        if isinstance(self.core, _Unborn):
+            _ = self.core.is_led
+        return self.core  # type: ignore[no-any-return]
+
     def forked(self) -> None:
         """In a child: nothing of the parent's is used, and the child's copies of its descriptors are closed.
         The parent's connections live on, so not a byte is written."""
@@ -101,9 +107,7 @@ class Driver(Lines):
             return self._aside("execute", shape, *arguments)
         return self._wait(call)
 
-    def execute_all(
-        self, buffer: CommandBuffer, is_transaction: bool, session: Session | None = None
-    ) -> Any:
+    def execute_all(self, buffer: CommandBuffer, is_transaction: bool, session: Session | None = None) -> Any:
         """Sends the commands of a pipeline and waits for their replies."""
         call = self.core.submit_all(buffer, is_transaction, session)
         if call is not None:

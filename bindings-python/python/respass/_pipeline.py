@@ -1,14 +1,30 @@
-"""Pipelines: commands are encoded as they are given, and leave together."""
+"""Pipelines: commands are encoded as they are given, and leave together.
+
+After `watch` they are sent one by one, over a connection that the pipeline has to itself, until `multi`; `execute`
+then runs what was given since, unless a watched key was written to meanwhile.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any, Self
 
-from ._respass import CommandBuffer
+from ._config import Options
+from ._encoding import Encoding
+from ._finished import Finished
+from ._respass import OK, RAW, CommandBuffer, Session
 from ._scripts import AsyncScript, BaseScript, Script
 from ._typed import PipelineCommands
-from .exceptions import RedisError, WatchError
+from .exceptions import ConnectionError, ForkError, RedisError, TimeoutError, WatchError
+
+
+def _closed(session: Session) -> bool:
+    """Closes it; false in a child of `fork`: it is the parent's."""
+    try:
+        session.close()
+    except ForkError:
+        return False
+    return True
 
 
 class BasePipeline(PipelineCommands, CommandBuffer):
@@ -16,16 +32,46 @@ class BasePipeline(PipelineCommands, CommandBuffer):
 
     _make_script: Callable[..., Any]
 
-    def __init__(self, driver: Any, transaction: bool) -> None:
+    def __init__(self, driver: Any, transaction: bool, options: Options) -> None:
         self._driver = driver
         self._transaction = transaction
+        self._options = options
         #: Functions that finish values, by the position of the command.
         self._functions: dict[int, Callable[[Any], Any]] = {}
         #: Scripts that the server must have before the commands are sent.
         self.scripts: set[BaseScript] = set()
+        #: Whether keys are watched.
+        self.watching = False
+        #: Whether `multi` was called.
+        self.explicit_transaction = False
+        self._session: Session | None = None
+        self._buffer()
 
-    def _call_then(self, function: Callable[[Any], Any], shape: int, *arguments: Any) -> Self:
-        self._call(shape, *arguments)
+    def _buffer(self) -> None:
+        """From now on, commands are kept until `execute`."""
+        self.__dict__.pop("_call", None)
+        if not self._options.encodes_utf8:
+            self._call = Encoding(super()._call, self._options)
+
+    def _send(self) -> None:
+        """From now on, commands are sent at once."""
+        encodes = self._options.encodes_utf8
+        self._call = self._immediate if encodes else Encoding(self._immediate, self._options)
+
+    @property
+    def _is_immediate(self) -> bool:
+        return self.watching and not self.explicit_transaction
+
+    def _immediate(self, shape: int, *arguments: Any) -> Any:
+        raise NotImplementedError
+
+    def _finished(self, value: Any, function: Callable[[Any], Any]) -> Any:
+        raise NotImplementedError
+
+    def _call_then(self, function: Callable[[Any], Any], shape: int, *arguments: Any) -> Any:
+        value = self._call(shape, *arguments)
+        if self._is_immediate:
+            return self._finished(value, function)
         self._functions[self._count() - 1] = function
         return self
 
@@ -35,36 +81,100 @@ class BasePipeline(PipelineCommands, CommandBuffer):
     def __bool__(self) -> bool:
         return True
 
-    def multi(self) -> None:
-        """A transaction begins by itself; for code that says so."""
+    def __del__(self) -> None:
+        try:
+            if self._session is not None:
+                self._close_session()
+        except Exception:  # half made, of a parent process, or of a closed loop
+            pass
 
-    def unwatch(self) -> bool:
-        """Nothing is watched."""
-        return True
+    def multi(self) -> None:
+        """Has commands collected again, after `watch`, for `execute`."""
+        if self.explicit_transaction:
+            raise RedisError("Cannot issue nested calls to MULTI")
+        if self._count():
+            raise RedisError("Commands without an initial WATCH have already been issued")
+        self.explicit_transaction = True
+        self._buffer()
 
     def register_script(self, script: str | bytes) -> Any:
         """A callable that runs the script with this pipeline."""
         return self._make_script(self, script)
+
+    def _watched(self) -> Session:
+        """The session to watch keys in."""
+        if self.explicit_transaction:
+            raise RedisError("Cannot issue a WATCH after a MULTI")
+        if self._session is None:
+            self._session = Session(self._core)
+        return self._session
+
+    @property
+    def _core(self) -> Any:
+        raise NotImplementedError
+
+    def _set_watching(self) -> None:
+        self.watching = True
+        self._send()
+
+    def _set_unwatched(self) -> None:
+        self.watching = False
+        self._buffer()
+
+    def _end(self) -> None:
+        """Drops the commands, and the connection."""
+        self._drop()
+        self.watching = self.explicit_transaction = False
+        self._buffer()
+        if self._session is not None:
+            self._close_session()
+
+    def _close_session(self) -> None:
+        raise NotImplementedError
 
     def _drop(self) -> None:
         self._clear()
         self._functions.clear()
         self.scripts.clear()
 
+    @staticmethod
+    def _single(results: list[Any]) -> Any:
+        [result] = results
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _unwatched(self, error: RedisError) -> RedisError:
+        """The error for a command, where keys are watched: those may have been written to unseen."""
+        if not self.watching or not isinstance(error, ConnectionError | TimeoutError):
+            return error
+        text = f"A {type(error).__name__} occurred while watching one or more keys: {error}"
+        lost = WatchError(text)
+        lost.outcome, lost.code = error.outcome, error.code
+        return lost
+
+    def _prepare(self) -> bool:
+        """Whether there is anything to be sent, and how: a transaction that is empty still tells of watched keys."""
+        if self._count():
+            return False
+        CommandBuffer._call(self, RAW, "PING")
+        return True
+
+    @property
+    def _is_transaction(self) -> bool:
+        return self._transaction or self.explicit_transaction
+
     def _finish(self, results: list[Any] | None, raise_on_error: bool) -> list[Any]:
-        try:
-            if results is None:
-                raise WatchError("a watched key changed: the transaction did not run")
-            for index, function in self._functions.items():
-                if not isinstance(results[index], Exception):
-                    results[index] = function(results[index])
-            if raise_on_error:
-                for index, result in enumerate(results):
-                    if isinstance(result, Exception):
-                        raise self._annotated(index, result)
-            return results
-        finally:
-            self._drop()
+        if results is None:
+            raise WatchError("a watched key changed: the transaction did not run")
+        for index, function in self._functions.items():
+            if not isinstance(results[index], Exception):
+                results[index] = function(results[index])
+        if raise_on_error:
+            for index, result in enumerate(results):
+                if isinstance(result, Exception):
+                    raise self._annotated(index, result)
+        return results
 
     def _annotated(self, index: int, error: Exception) -> Exception:
         if isinstance(error, RedisError) and error.args:
@@ -74,13 +184,16 @@ class BasePipeline(PipelineCommands, CommandBuffer):
             error.args = (text, *error.args[1:])
         return error
 
+    def _another(self) -> Self:
+        return type(self)(self._driver, False, self._options)
+
     def _digests(self) -> Self:
         """Asks for the scripts that the server has."""
-        return type(self)(self._driver, False).script_exists(*(script.sha for script in self.scripts))
+        return self._another().script_exists(*(script.sha for script in self.scripts))
 
     def _missing(self, answers: list[Any]) -> Self:
         """Loads the scripts that the server has not."""
-        loading = type(self)(self._driver, False)
+        loading = self._another()
         for script, is_there in zip(self.scripts, answers[0], strict=True):
             if not is_there:
                 loading.script_load(script.script)
@@ -98,24 +211,68 @@ class Pipeline(BasePipeline):
     def __exit__(self, *_exception: object) -> None:
         self.reset()
 
+    @property
+    def _core(self) -> Any:
+        return self._driver.native_core()
+
+    def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None and _closed(session):
+            self._driver.attend()
+
+    def _finished(self, value: Any, function: Callable[[Any], Any]) -> Any:
+        return function(value)
+
+    def _immediate(self, shape: int, *arguments: Any) -> Any:
+        buffer = CommandBuffer()
+        buffer._call(shape, *arguments)
+        try:
+            return self._single(self._driver.execute_all(buffer, False, self._session))
+        except RedisError as error:
+            raised = self._unwatched(error)
+            if raised is error:
+                raise
+            self._end()
+            raise raised from error
+
+    def watch(self, *names: Any) -> bool:
+        """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
+        until `multi`."""
+        self._watched()
+        done: bool = self._immediate(OK, "WATCH", *names)
+        self._set_watching()
+        return done
+
+    def unwatch(self) -> bool:
+        """Watches no key any more."""
+        if not self.watching:
+            return True
+        done: bool = self._immediate(OK, "UNWATCH")
+        self._set_unwatched()
+        return done
+
     def reset(self) -> None:
-        """Drops the commands."""
-        self._drop()
+        """Drops the commands, and watches no key any more."""
+        self._end()
 
     close = reset
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Sends the commands; their replies in order."""
-        if not self._count():
+        if not self._count() and not self.watching:
             return []
-        if self.scripts:
-            self._missing(self._digests().execute()).execute()
         try:
-            results = self._driver.execute_all(self, self._transaction)
-        except BaseException:
-            self._drop()
-            raise
-        return self._finish(results, raise_on_error)
+            if self.scripts:
+                self._missing(self._digests().execute()).execute()
+            is_empty = self._prepare()
+            try:
+                results = self._driver.execute_all(self, self._is_transaction, self._session)
+            except RedisError as error:
+                raise self._unwatched(error) from error.__cause__
+            results = self._finish(results, raise_on_error)
+            return [] if is_empty else results
+        finally:
+            self._end()
 
 
 class AsyncPipeline(BasePipeline):
@@ -129,9 +286,55 @@ class AsyncPipeline(BasePipeline):
     async def __aexit__(self, *_exception: object) -> None:
         await self.reset()
 
+    @property
+    def _core(self) -> Any:
+        self._loop_driver = self._driver.current()
+        return self._loop_driver.core
+
+    def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None and _closed(session):
+            driver = self._loop_driver
+            if not driver.loop.is_closed():
+                driver.loop.call_soon_threadsafe(driver.port.flush)
+
+    def _finished(self, value: Any, function: Callable[[Any], Any]) -> Any:
+        return Finished(value, function)
+
+    def _immediate(self, shape: int, *arguments: Any) -> Any:
+        buffer = CommandBuffer()
+        buffer._call(shape, *arguments)
+        return self._sent(self._loop_driver.port.call_all(buffer, False, self._session))
+
+    async def _sent(self, future: Any) -> Any:
+        try:
+            return self._single(await future)
+        except RedisError as error:
+            raised = self._unwatched(error)
+            if raised is error:
+                raise
+            self._end()
+            raise raised from error
+
+    async def watch(self, *names: Any) -> bool:
+        """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
+        until `multi`, and are awaited."""
+        self._watched()
+        done: bool = await self._immediate(OK, "WATCH", *names)
+        self._set_watching()
+        return done
+
+    async def unwatch(self) -> bool:
+        """Watches no key any more."""
+        if not self.watching:
+            return True
+        done: bool = await self._immediate(OK, "UNWATCH")
+        self._set_unwatched()
+        return done
+
     async def reset(self) -> None:
-        """Drops the commands."""
-        self._drop()
+        """Drops the commands, and watches no key any more."""
+        self._end()
 
     aclose = reset
 
@@ -141,13 +344,17 @@ class AsyncPipeline(BasePipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Sends the commands; their replies in order."""
-        if not self._count():
+        if not self._count() and not self.watching:
             return []
-        if self.scripts:
-            await self._missing(await self._digests().execute()).execute()
         try:
-            results = await self._driver.execute_all(self, self._transaction)
-        except BaseException:
-            self._drop()
-            raise
-        return self._finish(results, raise_on_error)
+            if self.scripts:
+                await self._missing(await self._digests().execute()).execute()
+            is_empty = self._prepare()
+            try:
+                results = await self._driver.execute_all(self, self._is_transaction, self._session)
+            except RedisError as error:
+                raise self._unwatched(error) from error.__cause__
+            results = self._finish(results, raise_on_error)
+            return [] if is_empty else results
+        finally:
+            self._end()

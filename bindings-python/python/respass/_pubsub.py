@@ -12,7 +12,7 @@ from typing import Any, Self
 from ._arguments import flat
 from ._config import Options
 from ._respass import Subscriber
-from .exceptions import ConnectionError, DataError, PubSubError, RedisError, TimeoutError
+from .exceptions import ConnectionError, DataError, ForkError, PubSubError, RedisError, TimeoutError
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -105,15 +105,7 @@ class BasePubSub:
         subscriber.unsubscribe(kind, names)
         for name in names:
             self._names(kind).pop(self._shown(name), None)
-        error = TimeoutError("the subscription was not confirmed in time (not sent, or not answered)")
-        error.outcome, error.code = "indeterminate", 300
-        return error
-
-    @property
-    def _confirmation_max(self) -> float | None:
-        """How long a confirmation may take, in seconds: as long as connecting and a command may."""
-        connect, command = self._options.socket_connect_timeout, self._options.socket_timeout
-        return None if connect is None or command is None else connect + command
+        return late("the subscription")
 
     def _take(self, subscriber: Subscriber) -> int | None:
         """Takes what came: `None` where there is something, else how often something came."""
@@ -165,6 +157,19 @@ class BasePubSub:
                     raise PubSubError(f"{what}: '{name!r}' has no handler registered")
 
 
+def confirmation_max(options: Options) -> float | None:
+    """How long a confirmation may take, in seconds: as long as connecting and a command may."""
+    connect, command = options.socket_connect_timeout, options.socket_timeout
+    return None if connect is None or command is None else connect + command
+
+
+def late(what: str) -> TimeoutError:
+    """The error where there was no confirmation."""
+    error = TimeoutError(f"{what} was not confirmed in time: see auth_status() for what is wrong")
+    error.outcome, error.code = "indeterminate", 300
+    return error
+
+
 def closed() -> RedisError:
     """The error for whoever waits when the client is closed."""
     error = ConnectionError("the client is closed")
@@ -207,7 +212,10 @@ class PubSub(BasePubSub):
         self._forget()
         self._is_subscribed.clear()
         if subscriber is not None:
-            subscriber.close()
+            try:
+                subscriber.close()
+            except ForkError:  # the parent's
+                return
             self._driver.attend()
 
     close = reset
@@ -227,10 +235,10 @@ class PubSub(BasePubSub):
     def _subscribe(self, kind: int, args: Any, kwargs: Any) -> None:
         subscriber = self._subscriber
         if subscriber is None:
-            subscriber = self._subscriber = Subscriber(self._driver.core, False)
+            subscriber = self._subscriber = Subscriber(self._driver.native_core(), False)
         names = self._begin(kind, subscriber, args, kwargs)
         self._is_subscribed.set()
-        limit = self._confirmation_max
+        limit = confirmation_max(self._options)
         deadline = None if limit is None else time.monotonic() + limit
         while (found := subscriber.are_answered(kind, names)) is not None:
             are_answered, seen = found
@@ -322,7 +330,9 @@ class PubSub(BasePubSub):
         self._client.execute_command("PING", *words)
         if self._subscriber is not None:
             self._take(self._subscriber)
-        self._entries.append(("pong", None, None, self._shown(b"" if message is None else self._encoded(message))))
+        self._entries.append(
+            ("pong", None, None, self._shown(b"" if message is None else self._encoded(message)))
+        )
         return True
 
     def run_in_thread(

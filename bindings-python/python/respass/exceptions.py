@@ -68,7 +68,7 @@ class PubSubError(RedisError):
 
 
 class WatchError(RedisError):
-    """A watched key changed."""
+    """A watched key changed, or the connection that would tell was lost."""
 
 
 class NoScriptError(ResponseError):
@@ -103,7 +103,11 @@ class TryAgainError(ResponseError):
     """The keys are spread over two nodes while their slot moves."""
 
 
-class ClusterCrossSlotError(ResponseError):
+class RedisClusterException(RedisError):
+    """The server is no node of a cluster, or no node serves a slot."""
+
+
+class ClusterCrossSlotError(ResponseError, RedisClusterException):
     """The keys are in different slots."""
 
 
@@ -164,6 +168,8 @@ BY_CODE: dict[int, type[RedisError]] = {
     201: ConnectionError,
     202: ConnectionError,
     203: InvalidResponse,
+    204: WatchError,
+    205: RedisClusterException,
     300: TimeoutError,
     301: TimeoutError,
     400: AuthenticationError,

@@ -31,7 +31,8 @@ pub enum MessageKind {
     PatternMessage = 2,
     /// Published to a sharded channel.
     ShardMessage = 3,
-    /// A subscription stands: once for each that was asked for, not again after a reconnect.
+    /// A subscription stands: once for each that was asked for, not again after a reconnect. Of MONITOR, which has no
+    /// channel: each time that a server begins.
     Subscribed = 4,
     /// The same for a pattern.
     PatternSubscribed = 5,
@@ -47,7 +48,7 @@ pub enum MessageKind {
     Monitor = 10,
     /// Messages may have been missed between those before and those after: there was no connection for a while.
     Gap = 11,
-    /// The server refused a subscription, which is dropped; the payload says why.
+    /// The server refused a subscription, which is dropped, or MONITOR; the payload says why.
     Refused = 12,
 }
 

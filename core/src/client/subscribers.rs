@@ -310,6 +310,12 @@ impl Client {
         frame: &Reply<'_>,
         now: Instant,
     ) -> Option<OwnedMessage> {
+        if frame.kind() == Kind::Error {
+            return Some(OwnedMessage::of(MessageKind::Refused, &[], &[], frame.as_bytes(), 0));
+        }
+        if frame.kind() == Kind::SimpleString && frame.is_text(b"OK") {
+            return Some(OwnedMessage::of(MessageKind::Subscribed, &[], &[], &[], 0));
+        }
         if frame.kind() == Kind::SimpleString {
             return Some(OwnedMessage::of(MessageKind::Monitor, &[], &[], frame.as_bytes(), 0));
         }

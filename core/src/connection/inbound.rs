@@ -139,7 +139,10 @@ impl Connection {
                 }
                 SlotKind::Marker => events.push(Event::Marked),
                 SlotKind::Subscription => self.handle_wish_refused(frame, events)?,
-                SlotKind::Monitor => self.subscriptions.is_monitoring = frame.kind != Kind::Error,
+                SlotKind::Monitor => {
+                    self.subscriptions.is_monitoring = frame.kind != Kind::Error;
+                    events.push(Event::Pushed { node: frame.node });
+                }
                 SlotKind::Login => {
                     self.handle_login_reply(frame, now, events);
                     if matches!(events.last(), Some(Event::LoginRefused(_))) {

@@ -93,7 +93,7 @@ pub(crate) enum Event {
         question: Question,
         node: usize,
     },
-    /// A message of a subscription, or a line of MONITOR.
+    /// A message of a subscription, a line of MONITOR, or the answer to that.
     Pushed {
         node: usize,
     },
