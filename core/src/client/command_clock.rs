@@ -3,10 +3,11 @@
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Runs with the monotonic clock, but for pauses: connecting, login, waiting for a token, re-authentication.
+/// Runs with the monotonic clock, but for pauses: connecting, login, waiting for a token, re-authentication. In
+/// microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CommandClock {
-    paused_total: Duration,
+    paused_total: u64,
     pause: Option<Pause>,
 }
 
@@ -19,16 +20,16 @@ struct Pause {
 
 impl CommandClock {
     /// The clock's reading in microseconds.
+    #[inline]
     pub(crate) fn read(&self, now: Instant) -> u64 {
-        let paused = self.paused_total + self.paused_for(now);
-        now.before(paused).as_micros()
+        now.as_micros().saturating_sub(self.paused_total).saturating_sub(self.paused_for(now))
     }
 
     /// When the clock will read `deadline`, if nothing else pauses it.
     pub(crate) fn when(&self, deadline: u64, now: Instant) -> Instant {
-        let left = Duration::from_micros(deadline.saturating_sub(self.read(now)));
+        let left = deadline.saturating_sub(self.read(now));
         let from = self.pause.map_or(now, |pause| pause.until.max(now));
-        from + left
+        Instant::from_micros(from.as_micros().saturating_add(left))
     }
 
     /// Stands still from now on, for `allowance` at most.
@@ -40,13 +41,14 @@ impl CommandClock {
     /// Runs again. How long it stood still.
     pub(crate) fn resume(&mut self, now: Instant) -> Duration {
         let paused = self.paused_for(now);
-        self.paused_total += paused;
+        self.paused_total = self.paused_total.saturating_add(paused);
         self.pause = None;
-        paused
+        Duration::from_micros(paused)
     }
 
-    fn paused_for(&self, now: Instant) -> Duration {
-        self.pause.map_or(Duration::ZERO, |pause| now.min(pause.until).since(pause.since))
+    #[inline]
+    fn paused_for(&self, now: Instant) -> u64 {
+        self.pause.map_or(0, |pause| now.min(pause.until).as_micros().saturating_sub(pause.since.as_micros()))
     }
 }
 

@@ -209,7 +209,12 @@ impl Client {
         if self.is_finishing {
             self.end_if_finished();
         }
-        let Some(lane) = self.lane(id) else { return };
+        let Client { lanes, outputs, cluster, .. } = self;
+        let Some(lane) = lanes::get(lanes, id) else { return };
+        if lane.calm().is_some() && (lane.is_wanted || !cluster.is_cluster) {
+            outputs.extend(lane.signal_calm().map(|conn| Output::Transmit { conn }));
+            return lane.update_clock(false, now);
+        }
         if let Some(connection) = &lane.connection {
             if connection.phase() == Phase::Draining {
                 self.settle_draining(id, now);

@@ -261,8 +261,37 @@ impl Lane {
         }
     }
 
+    /// The connection, where it is ready and nothing but commands and replies concerns the lane: what is so most of the
+    /// time is to cost little.
+    pub(crate) fn calm(&self) -> Option<&Connection> {
+        let is_alone = self.successor.is_none() && self.retired.is_none();
+        let is_free = self.held_until.is_none() && !self.awaits_topology && is_alone;
+        self.connection.as_ref().filter(|connection| is_free && connection.is_calm())
+    }
+
+    /// The same for a lane that is calm.
+    pub(crate) fn signal_calm(&mut self) -> Option<ConnId> {
+        let connection = self.connection.as_mut()?;
+        if connection.is_transmit_signalled
+            || (connection.unsent().is_empty() && !connection.wants_seal(&self.queue))
+        {
+            return None;
+        }
+        connection.is_transmit_signalled = true;
+        Some(connection.id())
+    }
+
     /// When `handle_timeout` has something to do for it.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<(Instant, WakeupReason)> {
+        if let Some(connection) = self.calm().filter(|_| self.reauth_at.is_none()) {
+            let command = earlier(self.queue.earliest_deadline(), connection.earliest_deadline());
+            let command = command.map(|deadline| (self.clock.when(deadline, now), WakeupReason::Command));
+            let own = connection.poll_timeout();
+            return match (command, own) {
+                (Some(command), Some(own)) => Some(if command.0 <= own.0 { command } else { own }),
+                (command, own) => command.or(own),
+            };
+        }
         let in_flight = self.connections().filter_map(Connection::earliest_deadline).min();
         let command = [self.queue.earliest_deadline(), in_flight].into_iter().flatten().min();
         let connection = self.connections().filter_map(Connection::poll_timeout).min_by_key(|(at, _)| *at);
@@ -290,7 +319,9 @@ impl Lane {
 
     /// Bytes of commands queued and in flight.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.queue.len_bytes() + self.connections().map(Connection::in_flight_bytes).sum::<usize>()
+        let live = self.connection.as_ref().map_or(0, Connection::in_flight_bytes);
+        let retired = self.retired.as_ref().map_or(0, |retired| retired.connection.in_flight_bytes());
+        self.queue.len_bytes() + live + retired
     }
 
     /// A connection is ready: whatever was wrong is over.
@@ -404,6 +435,13 @@ impl Allowance {
             Awaited::Token => &mut self.token,
         };
         *left = left.saturating_sub(paused);
+    }
+}
+
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -315,9 +315,9 @@ impl Client {
             return None;
         }
         let now = now.monotonic;
-        let can_connect = self.can_login(now) && self.may_shake_hands();
+        let can_connect = || self.can_login(now) && self.may_shake_hands();
         let lanes = self.lanes.iter().filter_map(|lane| {
-            let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect;
+            let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect();
             let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
             [lane.poll_timeout(now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
         });

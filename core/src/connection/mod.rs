@@ -316,6 +316,11 @@ impl Connection {
         self.in_flight.len_bytes()
     }
 
+    /// Whether it is ready, and nothing but commands and replies concerns it.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.phase == Phase::Ready && self.reauth.is_none() && !self.is_held
+    }
+
     /// When something was last heard of the server.
     pub(crate) fn heard_at(&self) -> Instant {
         self.received_at
