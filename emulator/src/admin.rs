@@ -24,9 +24,9 @@ use crate::access::Access;
 use crate::census::{Cause, Census, Counts};
 use crate::cluster::NodeStatus;
 use crate::fault::Faults;
-use crate::front::Front;
 use crate::front::live::Strike;
 use crate::identity::{AssertionOrder, Workload};
+use crate::operations::{Operation, Operations};
 use crate::token::{Order, Tenant};
 
 #[derive(Clone)]
@@ -36,7 +36,7 @@ struct Admin {
     access: Arc<Access>,
     census: Arc<Census>,
     faults: Arc<Faults>,
-    front: Arc<Front>,
+    operations: Arc<Operations>,
 }
 
 pub(crate) fn router(
@@ -45,7 +45,7 @@ pub(crate) fn router(
     access: &Arc<Access>,
     census: &Arc<Census>,
     faults: &Arc<Faults>,
-    front: &Arc<Front>,
+    operations: &Arc<Operations>,
 ) -> Router {
     let admin = Admin {
         tenant: Arc::clone(tenant),
@@ -53,7 +53,7 @@ pub(crate) fn router(
         access: Arc::clone(access),
         census: Arc::clone(census),
         faults: Arc::clone(faults),
-        front: Arc::clone(front),
+        operations: Arc::clone(operations),
     };
     Router::new()
         .route("/stats", get(stats))
@@ -71,10 +71,13 @@ struct Stats {
     counts: Counts,
     /// Of a cluster; those of Azure Managed Redis are its shards.
     nodes: Vec<NodeStatus>,
+    /// Faults that take time, as a failover does, and are not over.
+    operations_running: usize,
 }
 
 async fn stats(State(admin): State<Admin>) -> Response {
-    Json(Stats { counts: admin.census.snapshot(), nodes: admin.front.cluster.nodes() }).into_response()
+    let (nodes, operations_running) = (admin.operations.front.cluster.nodes(), admin.operations.running());
+    Json(Stats { counts: admin.census.snapshot(), nodes, operations_running }).into_response()
 }
 
 async fn token(State(admin): State<Admin>, body: Bytes) -> Response {
@@ -124,13 +127,13 @@ async fn assignment(State(admin): State<Admin>, body: Bytes) -> Response {
         Err(error) => return refuse(&error.to_string()),
     };
     if order.policy.is_none() {
-        admin.front.live.strike_user(&order.oid, Strike::Close(Cause::AssignmentRevoked));
+        admin.operations.front.live.strike_user(&order.oid, Strike::Close(Cause::AssignmentRevoked));
     }
     answer(admin.access.assign(&order.oid, order.policy.as_deref()).await)
 }
 
 async fn kinds() -> Response {
-    Json(&KINDS).into_response()
+    Json(KINDS.as_slice()).into_response()
 }
 
 async fn fault(State(admin): State<Admin>, body: Bytes) -> Response {
@@ -146,10 +149,14 @@ async fn fault(State(admin): State<Admin>, body: Bytes) -> Response {
         Ok(Change::Revoke(oid)) => admin.access.revoke(&oid).await,
         Ok(Change::DisableKeys) => {
             admin.access.disable_keys();
-            admin.front.live.strike(None, Strike::Close(Cause::KeysDisabled));
+            admin.operations.front.live.strike(None, None, Strike::Close(Cause::KeysDisabled));
             Ok(())
         }
-        Ok(Change::Restore) => admin.access.restore().await,
+        Ok(Change::Operate(operation)) => admin.operations.begin(operation).await,
+        Ok(Change::Restore) => match admin.operations.begin(Operation::Recover).await {
+            Ok(()) => admin.access.restore().await,
+            error => error,
+        },
         Err(message) => Err(message),
     };
     answer(outcome)

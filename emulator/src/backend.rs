@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use self::control::CONTROL_USER;
 pub(crate) use self::control::Control;
+pub(crate) use self::formation::SLOT_COUNT;
 use self::formation::Seat;
 pub(crate) use self::servers::Servers;
 use crate::dialect::Dialect;

@@ -62,6 +62,10 @@ pub(crate) enum Cause {
     /// It was closed before TLS.
     BeforeTls,
     CloseAll,
+    /// Its node went away.
+    NodeClosed,
+    /// The server behind it is no primary any more.
+    Failover,
     KeysDisabled,
     AssignmentRevoked,
     /// A fault cut a reply.

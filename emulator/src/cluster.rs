@@ -11,16 +11,22 @@ mod view;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 pub(crate) use self::view::View;
+pub(crate) use crate::backend::SLOT_COUNT;
 use crate::backend::{Control, Servers};
 use crate::dialect::{Dialect, Product};
 
 pub(crate) struct Cluster {
     dialect: Dialect,
     seats: Vec<Seat>,
+    /// Whether new nodes get ports in a row, and not any that are free.
+    ports_in_a_row: bool,
     state: Mutex<State>,
+    /// Whether commands have to wait, because slots are moving.
+    held: watch::Sender<bool>,
 }
 
 /// A server.
@@ -80,6 +86,23 @@ impl std::fmt::Display for Door {
     }
 }
 
+impl<'d> Deserialize<'d> for Door {
+    /// `"seed"`, or the number of a node.
+    fn deserialize<D: serde::Deserializer<'d>>(deserializer: D) -> Result<Door, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Name {
+            Number(usize),
+            Word(String),
+        }
+        match Name::deserialize(deserializer)? {
+            Name::Number(node) => Ok(Door::Node(node)),
+            Name::Word(word) if word == "seed" => Ok(Door::Seed),
+            Name::Word(_) => Err(serde::de::Error::custom("node is a number, or \"seed\"")),
+        }
+    }
+}
+
 impl Serialize for Door {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -88,7 +111,7 @@ impl Serialize for Door {
 
 impl Cluster {
     /// `ports` are those of the nodes' doors, and empty for a single server.
-    pub(crate) fn new(dialect: Dialect, servers: &Servers, ports: &[u16]) -> Cluster {
+    pub(crate) fn new(dialect: Dialect, servers: &Servers, ports: &[u16], ports_in_a_row: bool) -> Cluster {
         let controls = servers.controls().into_iter();
         let seats = match servers.seats.is_empty() {
             true => controls.map(|control| Seat { control, id: String::new(), port: 0 }).collect(),
@@ -103,7 +126,8 @@ impl Cluster {
         };
         let nodes = ports.iter().enumerate().map(place).map(|at| Node { at, listed: at }).collect();
         let primaries = (0..servers.seats.len().max(1)).step_by(2).collect();
-        Cluster { dialect, seats, state: Mutex::new(State { primaries, nodes }) }
+        let state = Mutex::new(State { primaries, nodes });
+        Cluster { dialect, seats, ports_in_a_row, state, held: watch::Sender::new(false) }
     }
 
     /// How many nodes clients see for so many shards.
@@ -124,9 +148,91 @@ impl Cluster {
         first.saturating_add(u16::try_from(position).unwrap_or(u16::MAX))
     }
 
-    /// Where the server behind a door listens.
-    pub(crate) fn socket(&self, door: Door) -> &Path {
-        self.seats[self.server(door)].control.socket()
+    /// Where a server listens.
+    pub(crate) fn socket(&self, server: usize) -> &Path {
+        self.seats[server].control.socket()
+    }
+
+    /// The server behind a door.
+    pub(crate) fn server(&self, door: Door) -> usize {
+        match (door, self.dialect.product) {
+            (Door::Seed, _) => self.state().primaries[0],
+            (Door::Node(node), Product::Managed) => self.state().primaries[node],
+            (Door::Node(node), Product::Cache) => node,
+        }
+    }
+
+    pub(crate) fn shard_count(&self) -> usize {
+        self.state().primaries.len()
+    }
+
+    pub(crate) fn primary(&self, shard: usize) -> usize {
+        self.state().primaries[shard]
+    }
+
+    pub(crate) fn set_primary(&self, shard: usize, server: usize) {
+        self.state().primaries[shard] = server;
+    }
+
+    /// The way to a server.
+    pub(crate) fn control(&self, server: usize) -> &Control {
+        &self.seats[server].control
+    }
+
+    pub(crate) fn server_count(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// The node id of a server, and the port where other servers reach it.
+    pub(crate) fn name(&self, server: usize) -> (&str, u16) {
+        (&self.seats[server].id, self.seats[server].port)
+    }
+
+    /// The door to the node that stands for a server; the configured endpoint where there are no nodes.
+    pub(crate) fn door(&self, server: usize) -> Door {
+        if self.dialect.clustered { Door::Node(self.node_of(server)) } else { Door::Seed }
+    }
+
+    /// Waits while commands are held back.
+    pub(crate) async fn admit(&self) {
+        if *self.held.borrow() {
+            // It fails only at the end of everything.
+            let _ = self.held.subscribe().wait_for(|held| !held).await;
+        }
+    }
+
+    /// Holds back commands, or lets them go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// The port that the next new node gets; 0 for any that is free.
+    pub(crate) fn new_port(&self) -> u16 {
+        let highest = self.state().nodes.iter().map(|node| node.at.port).max().unwrap_or(0);
+        if self.ports_in_a_row { highest + 1 } else { 0 }
+    }
+
+    /// A node is another one from now on; the topology says so later.
+    pub(crate) fn replace(&self, node: usize, port: u16) {
+        let mut state = self.state();
+        let number = state.nodes.iter().map(|node| node.at.number).max().unwrap_or(0) + 1;
+        state.nodes[node].at = Place { number, port };
+    }
+
+    /// The topology says where a node is.
+    pub(crate) fn list(&self, node: usize) {
+        let node = &mut self.state().nodes[node];
+        node.listed = node.at;
+    }
+
+    /// The listed port of the node at a door, and that of the node after it.
+    pub(crate) fn listed_ports(&self, door: Door) -> (u16, u16) {
+        let state = self.state();
+        let node = if let Door::Node(node) = door { node } else { 0 };
+        let port =
+            |node: usize| state.nodes.get(node % state.nodes.len().max(1)).map_or(0, |one| one.listed.port);
+        let step = if self.dialect.product == Product::Managed { 1 } else { 2 };
+        (port(node), port(node + step))
     }
 
     /// The nodes as `/stats` shows them.
@@ -139,15 +245,6 @@ impl Cluster {
             NodeStatus { node, port: at.port, listed_port: listed.port, shard, role }
         };
         state.nodes.iter().enumerate().map(status).collect()
-    }
-
-    fn server(&self, door: Door) -> usize {
-        let node = if let Door::Node(node) = door { node } else { 0 };
-        match self.dialect.product {
-            _ if !self.dialect.clustered => 0,
-            Product::Managed => self.state().primaries[node],
-            Product::Cache => node,
-        }
     }
 
     /// The node that stands for a server.
@@ -167,6 +264,9 @@ impl Cluster {
         self.state.lock().expect("nothing panics with this lock held")
     }
 }
+
+/// Where every node is said to be. Nobody listens there.
+pub(crate) const ADVERTISED: &str = "127.0.0.2";
 
 /// The lowest node id on Azure Managed Redis; its port is 8502.
 const FIRST_NUMBER: u16 = 3;

@@ -2,13 +2,17 @@
 //! closing connections is not a state and is not kept here.
 
 mod cache;
+mod injection;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-pub(crate) use self::cache::{AUTH_FAIL_AFTER, CacheFaults, ExpiryClose, ExpiryMode, HelloShape, Tls};
+pub(crate) use self::cache::{
+    AUTH_FAIL_AFTER, CacheFaults, ExpiryClose, ExpiryMode, HelloShape, Throttle, Tls,
+};
+pub(crate) use self::injection::{Injection, Reach, Redirect, Struck, Target, Text};
 use crate::token::Order;
 
 /// The faults in force. All off by default.

@@ -6,6 +6,7 @@
 //! - `outstanding`: which reply belongs to which command.
 //! - `connection`: the two directions of one connection; `ending`: how it ends.
 //! - `doors`: where clients come in: at the configured endpoint and at each node.
+//! - `injection`: errors that faults have for commands.
 //! - `live`: all connections, for what strikes them from outside.
 
 mod command;
@@ -13,6 +14,7 @@ mod connection;
 mod doors;
 mod ending;
 mod gate;
+mod injection;
 mod keys;
 pub(crate) mod live;
 mod outstanding;
@@ -28,7 +30,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::doors::Doors;
+pub(crate) use self::doors::{Doors, Ticket};
 use self::live::Live;
 use crate::access::{Access, KEY_USER};
 use crate::census::{Cause, Census};
@@ -87,7 +89,8 @@ impl Front {
     }
 
     async fn take(self: Arc<Front>, door: Door, stream: TcpStream) {
-        if self.faults.cache().accept_close.take() {
+        self.doors.wait_while_silent(door).await;
+        if !self.faults.cache().takes_connection() {
             return self.census.closed(Cause::BeforeTls);
         }
         let (wait, tls) = {
@@ -101,8 +104,12 @@ impl Front {
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MAX, handshake).await else {
             return;
         };
-        match UnixStream::connect(self.cluster.socket(door)).await {
-            Ok(backend) => connection::run(&self, door, stream, backend).await,
+        if !self.doors.is_open(door) {
+            return self.census.closed(Cause::NodeClosed);
+        }
+        let server = self.cluster.server(door);
+        match UnixStream::connect(self.cluster.socket(server)).await {
+            Ok(backend) => connection::run(&self, (door, server), stream, backend).await,
             Err(error) => eprintln!("respass-emulator: cannot reach redis-server: {error}"),
         }
     }

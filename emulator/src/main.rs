@@ -42,6 +42,7 @@ mod fault;
 mod front;
 mod identity;
 mod jwt;
+mod operations;
 mod options;
 mod random;
 mod redis_6_0;
@@ -66,6 +67,7 @@ use crate::fault::Faults;
 use crate::front::{Doors, Front, Parts};
 use crate::identity::{Endpoints, Workload};
 use crate::jwt::SigningKey;
+use crate::operations::Operations;
 use crate::options::{Options, Request};
 use crate::token::Tenant;
 
@@ -177,9 +179,11 @@ async fn serve(
     let access = Access::start(dialect.product, servers.controls(), tenant, options.access_keys).await?;
     let access = Arc::new(access);
     let ports = nodes.iter().map(number).collect::<Result<Vec<u16>, String>>()?;
-    let cluster = Arc::new(Cluster::new(dialect, servers, &ports));
+    let cluster = Arc::new(Cluster::new(dialect, servers, &ports, options.node_port > 0));
     let port_number = number(&port)?;
-    let doors = (0..).map(Door::Node).zip(nodes).chain([(Door::Seed, port)]);
+    let nodes = (0..).map(Door::Node).zip(ports).zip(nodes);
+    let nodes = nodes.map(|((door, port), listener)| (door, port, listener));
+    let doors = nodes.chain([(Door::Seed, port_number, port)]);
     let password = &servers.password;
     let parts = Parts {
         dialect,
@@ -219,7 +223,8 @@ async fn serve(
         admin: format!("http://127.0.0.1:{admin_number}"),
     };
     let line = serde_json::to_string(&ready).map_err(|error| error.to_string())?;
-    let admin = admin::router(tenant, workload, &access, &census, &faults, &front);
+    let operations = Operations::new(&front, dialect);
+    let admin = admin::router(tenant, workload, &access, &census, &faults, &operations);
     // A starter that does not read the line may still use the emulator at its well-known port.
     let _ = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
 

@@ -24,6 +24,33 @@ pub(crate) fn has_command(name: &str) -> bool {
     commands().contains_key(name)
 }
 
+/// Whether the command writes; true for those of later versions too.
+pub(crate) fn is_write(name: &str) -> bool {
+    commands().get(name).is_some_and(|categories| categories.contains("write"))
+        || LATER_WRITES.contains(&name)
+}
+
+const LATER_WRITES: [&str; 18] = [
+    "blmove",
+    "blmpop",
+    "bzmpop",
+    "copy",
+    "function",
+    "geosearchstore",
+    "getdel",
+    "getex",
+    "hexpire",
+    "hpexpire",
+    "hpersist",
+    "lmove",
+    "lmpop",
+    "xautoclaim",
+    "zdiffstore",
+    "zinterstore",
+    "zmpop",
+    "zrangestore",
+];
+
 /// Whether 6.0 has the subcommand, for a container it has; true for what is no container.
 pub(crate) fn has_subcommand(name: &str, subcommand: &str) -> bool {
     subcommands().get(name).is_none_or(|known| known.contains(subcommand))

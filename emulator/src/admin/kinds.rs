@@ -1,4 +1,8 @@
 //! The faults that can be asked for: one table, from which refusals, `GET /fault` and the action itself come.
+//!
+//! - `cluster`: the switches for nodes, roles, slots and redirects.
+
+mod cluster;
 
 use std::time::Duration;
 
@@ -7,12 +11,14 @@ use serde_json::{Map, Value};
 
 use super::Admin;
 use crate::census::Cause;
+use crate::cluster::Door;
 use crate::fault::{
-    AUTH_FAIL_AFTER, ExpiryClose, ExpiryMode, HelloShape, IdentityBody, IdentityStatus, IdentityToken, Tls,
-    Uses,
+    AUTH_FAIL_AFTER, ExpiryClose, ExpiryMode, HelloShape, IdentityBody, IdentityStatus, IdentityToken, Reach,
+    Text, Throttle, Tls, Uses,
 };
-use crate::front::live::{Spoil, Strike};
+use crate::front::live::{Live, Spoil, Strike};
 use crate::identity;
+use crate::operations::Operation;
 use crate::token::Order;
 
 /// The body of `POST /fault`.
@@ -26,6 +32,19 @@ pub(super) struct FaultOrder {
     count: Option<u64>,
     mode: Option<String>,
     oid: Option<String>,
+    /// Where it strikes: the number of a node as in `/stats`, or `"seed"`.
+    node: Option<Door>,
+    shard: Option<usize>,
+    slot: Option<u16>,
+    /// A shard.
+    to: Option<usize>,
+    /// Seconds.
+    stale_seconds: Option<f64>,
+    /// ASK instead of MOVED.
+    #[serde(default)]
+    ask: bool,
+    host: Option<String>,
+    port: Option<u16>,
     /// An error, without its minus sign.
     text: Option<String>,
     status: Option<u16>,
@@ -57,6 +76,7 @@ pub(super) enum Change {
     Revoke(String),
     DisableKeys,
     Restore,
+    Operate(Operation),
 }
 
 const fn kind(
@@ -68,7 +88,7 @@ const fn kind(
     Kind { name, needs, does, switch }
 }
 
-pub(super) const KINDS: [Kind; 26] = [
+pub(super) const KINDS: [Kind; 39] = [
     kind("close-all", "", "closes every connection", close_all),
     kind(
         "auth-delay",
@@ -79,7 +99,12 @@ pub(super) const KINDS: [Kind; 26] = [
     kind("auth-fail", "[count]", "logins are refused, whatever their token is worth", auth_fail),
     kind("revoke-assignment", "[oid]", "no logins of the identity, and the end of those there are", revoke),
     kind("disable-keys", "", "no logins with the access key, and the end of every connection", disable_keys),
-    kind("half-open", "[count] [seconds]", "connections are neither read nor written", half_open),
+    kind(
+        "half-open",
+        "[node] [count] [seconds]",
+        "connections are neither read nor written; with a node, new ones there are not either",
+        half_open,
+    ),
     kind(
         "expiry-close",
         "mode [seconds]",
@@ -94,20 +119,71 @@ pub(super) const KINDS: [Kind; 26] = [
         hello_broken,
     ),
     kind("idle-cut", "seconds", "a connection is closed when it was silent for so long", idle_cut),
+    kind("throttle", "count", "so many new connections a second, the rest is closed before TLS", throttle),
     kind("accept-close", "[count]", "new connections are closed before TLS", accept_close),
     kind("slow-accept", "seconds", "new connections wait before TLS", slow_accept),
     kind("slow-reply", "seconds", "each write of replies waits", slow_reply),
-    kind("unsolicited-reply", "[count]", "connections get a reply to nothing", unsolicited_reply),
-    kind("garbage", "[count]", "connections get bytes that are no reply", garbage),
+    kind("unsolicited-reply", "[node] [count]", "connections get a reply to nothing", unsolicited_reply),
+    kind("garbage", "[node] [count]", "connections get bytes that are no reply", garbage),
     kind(
         "truncate-reply",
-        "[count]",
+        "[node] [count]",
         "the next reply of connections breaks off, and they end",
         truncate_reply,
     ),
-    kind("duplicate-reply", "[count]", "connections get the next reply twice", duplicate_reply),
-    kind("swallow-reply", "[count]", "connections do not get the next reply", swallow_reply),
-    kind("error-reply", "text [count]", "commands are not run and get this error", error_reply),
+    kind("duplicate-reply", "[node] [count]", "connections get the next reply twice", duplicate_reply),
+    kind("swallow-reply", "[node] [count]", "connections do not get the next reply", swallow_reply),
+    kind(
+        "error-reply",
+        "text [node] [count] [seconds]",
+        "commands are not run and get this error",
+        error_reply,
+    ),
+    kind("readonly", STRIKES, "writes are not run and get READONLY", cluster::readonly),
+    kind("clusterdown", STRIKES, "commands with keys are not run and get CLUSTERDOWN", cluster::clusterdown),
+    kind("loading", STRIKES, "commands with keys are not run and get LOADING", cluster::loading),
+    kind("masterdown", STRIKES, "commands with keys are not run and get MASTERDOWN", cluster::masterdown),
+    kind("tryagain", STRIKES, "commands with several keys are not run and get TRYAGAIN", cluster::tryagain),
+    kind(
+        "moved-storm",
+        "[mode] [ask] [host] [port] [node] [count] [seconds]",
+        "commands with keys are not run and get MOVED (or ASK): loop (default), self, empty, ?, port0, \
+         unreachable, other-slot, foreign",
+        cluster::moved_storm,
+    ),
+    kind(
+        "close-node",
+        "node [seconds]",
+        "closes the connections of a node, and refuses new ones for so long",
+        cluster::close_node,
+    ),
+    kind(
+        "retire-node",
+        "node [stale_seconds] [seconds]",
+        "the port of a node closes for good, another takes its place, and the topology lists the old one for \
+         so long; the seed is back after seconds (1)",
+        cluster::retire_node,
+    ),
+    kind(
+        "failover",
+        "shard [seconds] [mode]",
+        "a replica becomes the primary, with all data (planned, the default) or at once (takeover); the node \
+         refuses connections for so long",
+        cluster::failover,
+    ),
+    kind(
+        "migrate-slot",
+        "slot to [seconds]",
+        "a slot moves to a shard: in so long with ASK and TRYAGAIN, on AMR at once",
+        cluster::migrate_slot,
+    ),
+    kind(
+        "maintenance",
+        "[node] [seconds]",
+        "a node of ACR has maintenance in so long (6), with messages on AzureRedisEvents",
+        cluster::maintenance,
+    ),
+    kind("azure-event", "text", "this message is published on AzureRedisEvents", cluster::azure_event),
     kind("tls12", "mode", "new connections get TLS 1.3 alone (off) or 1.2 alone (only)", tls12),
     kind(
         "identity-status",
@@ -147,6 +223,14 @@ impl FaultOrder {
         seconds(self.seconds)?.ok_or_else(|| MISSING_SECONDS.to_owned())
     }
 
+    /// The node that the order names, which there has to be.
+    fn door(&self, admin: &Admin) -> Result<Option<Door>, String> {
+        match self.node {
+            Some(door) if !admin.operations.front.doors.contain(door) => Err(NO_NODE.to_owned()),
+            door => Ok(door),
+        }
+    }
+
     fn uses(&self) -> Uses {
         Uses::new(self.count)
     }
@@ -160,6 +244,11 @@ impl FaultOrder {
     }
 }
 
+/// What limits an injected error.
+const STRIKES: &str = "[node] [count] [seconds]";
+
+const NO_NODE: &str = "node is the number of a node in /stats, or \"seed\"";
+
 const MISSING_SECONDS: &str = "seconds (a number from 0 on) is missing";
 
 fn seconds(number: Option<f64>) -> Result<Option<Duration>, String> {
@@ -168,8 +257,12 @@ fn seconds(number: Option<f64>) -> Result<Option<Duration>, String> {
         .transpose()
 }
 
+fn live(admin: &Admin) -> &Live {
+    &admin.operations.front.live
+}
+
 fn close_all(admin: &Admin, _: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(None, Strike::Close(Cause::CloseAll));
+    live(admin).strike(None, None, Strike::Close(Cause::CloseAll));
     Ok(Change::None)
 }
 
@@ -188,18 +281,21 @@ fn auth_fail(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
 
 fn revoke(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
     let oid = order.oid.clone().unwrap_or_else(|| admin.tenant.oid.clone());
-    admin.front.live.strike_user(&oid, Strike::Close(Cause::AssignmentRevoked));
+    live(admin).strike_user(&oid, Strike::Close(Cause::AssignmentRevoked));
     Ok(Change::Revoke(oid))
 }
 
-fn disable_keys(admin: &Admin, _: &FaultOrder) -> Result<Change, String> {
-    Ok(if admin.access.access_key().is_some() { Change::DisableKeys } else { return Err(NO_KEYS.to_owned()) })
+/// Where there is no access key, the connections end all the same.
+fn disable_keys(_: &Admin, _: &FaultOrder) -> Result<Change, String> {
+    Ok(Change::DisableKeys)
 }
 
-const NO_KEYS: &str = "there is no access key (--access-keys on)";
-
 fn half_open(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Freeze(seconds(order.seconds)?));
+    let (door, time) = (order.door(admin)?, seconds(order.seconds)?);
+    if let Some(door) = door {
+        admin.operations.front.doors.silence(door, time);
+    }
+    live(admin).strike(order.count, door, Strike::Freeze(time));
     Ok(Change::None)
 }
 
@@ -212,7 +308,7 @@ fn expiry_close(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
     ];
     let close = ExpiryClose { mode: order.mode(&modes)?, delay: seconds(order.seconds)?.unwrap_or_default() };
     admin.faults.cache().expiry_close = close;
-    admin.front.live.strike(None, Strike::Recheck);
+    live(admin).strike(None, None, Strike::Recheck);
     Ok(Change::None)
 }
 
@@ -229,7 +325,13 @@ fn hello_broken(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
 
 fn idle_cut(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
     admin.faults.cache().idle_cut = Some(order.time()?);
-    admin.front.live.strike(None, Strike::Recheck);
+    live(admin).strike(None, None, Strike::Recheck);
+    Ok(Change::None)
+}
+
+fn throttle(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
+    let per_second = order.count.ok_or("count (of connections in a second) is missing")?;
+    admin.faults.cache().throttle = Some(Throttle::new(per_second));
     Ok(Change::None)
 }
 
@@ -249,35 +351,34 @@ fn slow_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
 }
 
 fn unsolicited_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Inject(b"+UNSOLICITED\r\n"));
+    live(admin).strike(order.count, order.door(admin)?, Strike::Inject(b"+UNSOLICITED\r\n"));
     Ok(Change::None)
 }
 
 fn garbage(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Inject(b"\0garbage\xff\r\n"));
+    live(admin).strike(order.count, order.door(admin)?, Strike::Inject(b"\0garbage\xff\r\n"));
     Ok(Change::None)
 }
 
 fn truncate_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Spoil(Spoil::Cut(Cause::Truncated)));
+    live(admin).strike(order.count, order.door(admin)?, Strike::Spoil(Spoil::Cut(Cause::Truncated)));
     Ok(Change::None)
 }
 
 fn duplicate_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Spoil(Spoil::Duplicate));
+    live(admin).strike(order.count, order.door(admin)?, Strike::Spoil(Spoil::Duplicate));
     Ok(Change::None)
 }
 
 fn swallow_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
-    admin.front.live.strike(order.count, Strike::Spoil(Spoil::Swallow));
+    live(admin).strike(order.count, order.door(admin)?, Strike::Spoil(Spoil::Swallow));
     Ok(Change::None)
 }
 
 fn error_reply(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
     let text = order.text.clone().filter(|text| !text.is_empty() && !text.contains(['\r', '\n']));
     let text = text.ok_or("text is an error in one line, such as LOADING Redis is loading")?;
-    admin.faults.cache().error_reply = Some((text, order.uses()));
-    Ok(Change::None)
+    cluster::inject(admin, order, Text::Line(text), Reach::All)
 }
 
 fn tls12(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
@@ -324,6 +425,6 @@ fn identity_error(admin: &Admin, order: &FaultOrder) -> Result<Change, String> {
 
 fn clear(admin: &Admin, _: &FaultOrder) -> Result<Change, String> {
     admin.faults.clear();
-    admin.front.live.strike(None, Strike::Thaw);
+    live(admin).strike(None, None, Strike::Thaw);
     Ok(Change::Restore)
 }

@@ -28,6 +28,11 @@ impl Control {
         &self.socket
     }
 
+    /// User and password for what a server has another one do.
+    pub(crate) fn credentials(&self) -> (&'static str, &str) {
+        (CONTROL_USER, &self.password)
+    }
+
     /// Makes a user with exactly these ACL rules, or changes it in place.
     pub(crate) async fn set_user(&self, user: &str, rules: &[String]) -> Result<(), String> {
         let password = format!(">{}", self.password);
@@ -53,11 +58,16 @@ impl Control {
 
     /// The reply to a command, unless it is an error.
     pub(crate) async fn ask(&self, command: &[&str]) -> Result<OwnedFrame, String> {
+        self.ask_bytes(&command.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()).await
+    }
+
+    /// The same for a command that need not be text.
+    pub(crate) async fn ask_bytes(&self, command: &[&[u8]]) -> Result<OwnedFrame, String> {
         let failed = |error: std::io::Error| format!("redis-server cannot be reached: {error}");
         let mut stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
-        let login = encode(&["AUTH", CONTROL_USER, &self.password]);
+        let login = encode(&[b"AUTH", CONTROL_USER.as_bytes(), self.password.as_bytes()]);
         let orders = [login, encode(command)].concat();
-        stream.write_all(orders.as_bytes()).await.map_err(failed)?;
+        stream.write_all(&orders).await.map_err(failed)?;
         let mut received = Vec::new();
         let mut last = OwnedFrame::Null;
         for _ in 0..2 {
@@ -82,7 +92,12 @@ async fn read_reply(stream: &mut UnixStream, received: &mut Vec<u8>) -> std::io:
     }
 }
 
-fn encode(command: &[&str]) -> String {
-    let arguments = command.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
-    format!("*{}\r\n{}", command.len(), arguments.collect::<String>())
+fn encode(command: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
+    for word in command {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }

@@ -7,7 +7,7 @@
 use redis_protocol::resp3::decode::complete::decode;
 use redis_protocol::resp3::types::OwnedFrame as Frame;
 
-use super::{Cluster, Door, Place};
+use super::{ADVERTISED, Cluster, Door, Place};
 use crate::dialect::Product;
 
 /// What a client asked about the topology.
@@ -20,9 +20,6 @@ pub(crate) enum View {
     Shards,
     Slots,
 }
-
-/// Where every node is said to be. Nobody listens there.
-const ADVERTISED: &str = "127.0.0.2";
 
 /// One row of CLUSTER SLOTS.
 struct Row {

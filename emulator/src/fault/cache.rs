@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Uses;
+use super::injection::{Injection, Struck, Text};
 
 pub(crate) struct CacheFaults {
     /// How long the check of a token takes.
@@ -16,11 +19,12 @@ pub(crate) struct CacheFaults {
     pub(crate) resp3_off: bool,
     pub(crate) hello_broken: Option<(HelloShape, Uses)>,
     /// What ordinary commands are answered with, instead of being run.
-    pub(crate) error_reply: Option<(String, Uses)>,
+    pub(crate) injection: Option<Injection>,
     /// How long a connection may be silent.
     pub(crate) idle_cut: Option<Duration>,
     /// Connections that are closed before TLS.
     pub(crate) accept_close: Uses,
+    pub(crate) throttle: Option<Throttle>,
     /// Wait before TLS.
     pub(crate) slow_accept: Duration,
     /// Wait before each write of replies.
@@ -57,6 +61,27 @@ pub(crate) enum HelloShape {
     Short,
 }
 
+/// New connections are closed before TLS if there were so many in the same second.
+pub(crate) struct Throttle {
+    per_second: u64,
+    /// When the present second began, and how many came in it.
+    second: (Instant, u64),
+}
+
+impl Throttle {
+    pub(crate) fn new(per_second: u64) -> Throttle {
+        Throttle { per_second, second: (Instant::now(), 0) }
+    }
+
+    fn takes_one(&mut self) -> bool {
+        if self.second.0.elapsed() >= Duration::from_secs(1) {
+            self.second = (Instant::now(), 0);
+        }
+        self.second.1 += 1;
+        self.second.1 <= self.per_second
+    }
+}
+
 /// Versions of TLS that new connections are offered.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Tls {
@@ -78,9 +103,10 @@ impl Default for CacheFaults {
             expiry_close: ExpiryClose::default(),
             resp3_off: false,
             hello_broken: None,
-            error_reply: None,
+            injection: None,
             idle_cut: None,
             accept_close: Uses::Spent,
+            throttle: None,
             slow_accept: Duration::ZERO,
             slow_reply: Duration::ZERO,
             tls: Tls::Both,
@@ -89,10 +115,15 @@ impl Default for CacheFaults {
 }
 
 impl CacheFaults {
-    /// The error that this command gets, without its minus sign; uses the fault up.
-    pub(crate) fn take_error_reply(&mut self) -> Option<String> {
-        let (text, uses) = self.error_reply.as_mut()?;
-        uses.take().then(|| text.clone())
+    /// The error that this command gets; uses the fault up.
+    pub(crate) fn take_injection(&mut self, struck: Struck) -> Option<Text> {
+        let injection = self.injection.as_mut()?;
+        injection.take(struck).then(|| injection.text.clone())
+    }
+
+    /// Whether a new connection is one too many, or the fault wants it closed anyway.
+    pub(crate) fn takes_connection(&mut self) -> bool {
+        !self.accept_close.take() && self.throttle.as_mut().is_none_or(Throttle::takes_one)
     }
 
     /// The shape that this answer to HELLO is bent into; uses the fault up.

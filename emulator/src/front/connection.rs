@@ -27,9 +27,18 @@ use crate::fault::ExpiryMode;
 use crate::token::{Grant, Refusal};
 
 /// Runs a connection to its end.
-pub(super) async fn run(front: &Front, door: Door, client: TlsStream<TcpStream>, backend: UnixStream) {
+pub(super) async fn run(
+    front: &Front,
+    (door, server): (Door, usize),
+    client: TlsStream<TcpStream>,
+    backend: UnixStream,
+) {
     let connection = Connection::new(front, door, &client);
-    let mut strikes = front.live.add(connection.id, door);
+    let mut strikes = front.live.add(connection.id, door, server);
+    if front.cluster.server(door) != server {
+        // There was a failover while this connection was being made.
+        front.live.strike_server(server, Strike::Close(Cause::Failover));
+    }
     let (mut client_in, mut client_out) = tokio::io::split(client);
     let (mut backend_in, mut backend_out) = backend.into_split();
     let ending = {
@@ -212,10 +221,13 @@ impl<'f> Connection<'f> {
                 let question = view.question(self.front.dialect.product);
                 batch.push(Expected::Topology(view), question.unwrap_or(command.bytes()));
             }
-            Treatment::Forward(expected) => match self.injected_error(command, &expected) {
-                Some(refused) => batch.push(Expected::Refused(refused), MISTAKE),
-                None => batch.push(expected, command.bytes()),
-            },
+            Treatment::Forward(Expected::Ordinary(count)) => {
+                match self.front.injected_error(self.door, command) {
+                    Some(refused) => batch.push(Expected::Refused(refused), MISTAKE),
+                    None => batch.push(Expected::Ordinary(count), command.bytes()),
+                }
+            }
+            Treatment::Forward(expected) => batch.push(expected, command.bytes()),
             Treatment::OversizeLogin => {
                 self.front.census.login_arrived(self.door, &self.host);
                 batch.push(Expected::Login(Err(Refusal::NotAToken)), command.bytes());
@@ -233,20 +245,6 @@ impl<'f> Connection<'f> {
         }
         let allowed = !hello || self.front.access.allows(&lock(&self.user), "hello", "");
         (!allowed).then(|| Verdict::Refuse(Refused::after_rights("", "hello", "")))
-    }
-
-    /// The error that a fault has for an ordinary command.
-    fn injected_error(&self, command: &Command<'_>, expected: &Expected) -> Option<Refused> {
-        if !matches!(expected, Expected::Ordinary(_)) {
-            return None;
-        }
-        let text = self.front.faults.cache().take_error_reply()?;
-        let arguments = command.arguments();
-        let lower = |position: usize| {
-            let text = arguments.get(position).copied().unwrap_or_default();
-            String::from_utf8_lossy(text).to_lowercase()
-        };
-        Some(Refused::after_rights(&text, &lower(0), &lower(1)))
     }
 
     async fn log_in(
@@ -273,9 +271,12 @@ impl<'f> Connection<'f> {
         batch.expect(Expected::Login(opinion));
     }
 
-    /// Sends the batch. The server may be gone by then; its last words are for
+    /// Sends the batch, unless the cluster wants it to wait. The server may be gone by then; its last words are for
     /// [`Connection::return_replies`].
     async fn send(&self, batch: &mut Batch, backend: &mut (impl AsyncWrite + Unpin)) {
+        if !batch.bytes.is_empty() {
+            self.front.cluster.admit().await;
+        }
         {
             let mut outstanding = lock(&self.outstanding);
             batch.expected.drain(..).for_each(|expected| outstanding.push(expected));

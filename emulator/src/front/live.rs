@@ -16,6 +16,7 @@ pub(crate) struct Live {
 
 struct Entry {
     door: Door,
+    server: usize,
     /// Empty before the first login.
     user: String,
     strikes: UnboundedSender<Strike>,
@@ -48,9 +49,9 @@ pub(crate) enum Spoil {
 pub(super) type Strikes = UnboundedReceiver<Strike>;
 
 impl Live {
-    pub(super) fn add(&self, id: u64, door: Door) -> Strikes {
+    pub(super) fn add(&self, id: u64, door: Door, server: usize) -> Strikes {
         let (strikes, receiver) = unbounded_channel();
-        self.connections().insert(id, Entry { door, user: String::new(), strikes });
+        self.connections().insert(id, Entry { door, server, user: String::new(), strikes });
         receiver
     }
 
@@ -64,11 +65,20 @@ impl Live {
         }
     }
 
-    /// Strikes the oldest `count` connections, or all.
-    pub(crate) fn strike(&self, count: Option<u64>, strike: Strike) {
+    /// Strikes the oldest `count` connections of some door, or of all.
+    pub(crate) fn strike(&self, count: Option<u64>, door: Option<Door>, strike: Strike) {
         let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-        for entry in self.connections().values().take(count) {
+        let connections = self.connections();
+        let there = connections.values().filter(|entry| door.is_none_or(|door| entry.door == door));
+        for entry in there.take(count) {
             // It fails only for a connection that is ending.
+            let _ = entry.strikes.send(strike);
+        }
+    }
+
+    /// Strikes the connections to one server, through whatever door they came.
+    pub(crate) fn strike_server(&self, server: usize, strike: Strike) {
+        for entry in self.connections().values().filter(|entry| entry.server == server) {
             let _ = entry.strikes.send(strike);
         }
     }
