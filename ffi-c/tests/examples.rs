@@ -21,14 +21,14 @@ fn check(name: &str, libraries: &[&str]) {
 
 /// Messages come ten times a second, none is missed, and the tokens end meanwhile.
 fn check_subscriptions(name: &str, libraries: &[&str]) {
-    let Some(emulator) = start_emulator_with(&["--token-ttl", "4"]) else { return };
+    let Some(emulator) = start_emulator_with(&["--token-ttl", "8"]) else { return };
     let program = program_with(&format!("examples/{name}.c"), libraries);
     let printed = run(Command::new(program)
-        .args([&emulator.host, &emulator.port, &emulator.ca_file, "10"])
+        .args([&emulator.host, &emulator.port, &emulator.ca_file, "15"])
         .env("IDENTITY_ENDPOINT", &emulator.identity_endpoint)
         .env("IDENTITY_HEADER", &emulator.identity_header));
     let last = printed.lines().last().expect("a summary");
-    assert!(last.starts_with("heard 100 of 100, gaps: 0, renewals: "), "{printed}");
+    assert!(last.starts_with("heard 150 of 150, gaps: 0, renewals: "), "{printed}");
 }
 
 #[test]
