@@ -114,7 +114,10 @@ fn check_subscriptions(world: &mut World) {
     // A token may just have ended, of a source that has the next one only then.
     let is_in_order = |world: &World| {
         let mut clients = world.clients.iter().enumerate();
-        clients.all(|(index, client)| world.server.subscriptions_of(index) == client.wanted_subscriptions())
+        clients.all(|(index, client)| {
+            let stands = world.server.subscriptions_of(index);
+            stands == client.wanted_subscriptions() && client.unconfirmed_ends().is_empty()
+        })
     };
     for _ in 0..60 {
         world.run_for(SECOND);

@@ -265,7 +265,8 @@ impl SimClient {
             let listener = listener.expect("a subscriber that was opened");
             if is_told {
                 let lines: Vec<String> = batch.iter().map(|message| line_of(&message)).collect();
-                println!("{:.6} {:?} hears {lines:?}", true_now as f64 / 1e6, listener.id);
+                let oid = &self.spec.credential.oid;
+                println!("{:.6} {oid} {:?} hears {lines:?}", true_now as f64 / 1e6, listener.id);
             }
             batch.iter().for_each(|message| listener.hear(&message, published, true_now));
         }

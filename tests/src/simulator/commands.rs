@@ -183,9 +183,6 @@ impl Server {
     fn refusal(&self, connection: &Connection, name: &str, command: &Arguments, now: u64) -> Option<String> {
         let node = connection.node;
         let mood = self.moods.get(&node).filter(|mood| now < mood.until).map(|mood| mood.temper);
-        if mood == Some(Temper::Loading) && !matches!(name, "CLIENT" | "CLUSTER" | "PING" | "ECHO") {
-            return Some("LOADING Redis is loading the dataset in memory".to_owned());
-        }
         let keys: Vec<&[u8]> = match (&connection.queued, name) {
             (Some(queued), "EXEC") => {
                 queued.iter().flat_map(|command| keys_of(&name_of(command), command)).collect()
@@ -212,6 +209,7 @@ impl Server {
     /// What a node in a mood says to a command of `slot`.
     fn moody(&self, temper: Temper, node: usize, slot: u16) -> Option<String> {
         Some(match (temper, &self.cluster) {
+            (Temper::Loading, _) => "LOADING Redis is loading the dataset in memory".to_owned(),
             (Temper::ClusterDown, _) => "CLUSTERDOWN The cluster is down".to_owned(),
             (Temper::MasterDown, _) => {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.".to_owned()

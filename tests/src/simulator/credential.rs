@@ -30,7 +30,8 @@ pub struct Credential {
     pub outages: Vec<(u64, u64)>,
     /// Whether the answer states the remaining life beside the token's claims.
     pub states_expires_in: bool,
-    oid: String,
+    /// Whose tokens they are.
+    pub oid: String,
     cached: Option<(String, u64)>,
     issued: u64,
     asked_at: Option<u64>,
