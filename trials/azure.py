@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cluster import Connection, Reader
 from server import Emulator
 from stages import Scene, Stage
+from steps import ledger
 from traps import Trap
 
 #: The connections of the programs see several tokens end.
@@ -31,7 +33,7 @@ class Azure(Stage):
             os.environ["RESPASS_EMULATOR"], TOKEN_SECONDS,
             "--profile", self.name, "--shards", "3", "--access-keys", "on",
         )  # fmt: skip
-        self.foreign = Trap(FOREIGN, 0)
+        self.trap = Trap(FOREIGN, 0)
         self.traps: dict[int, Trap] = {}
         self._set_traps()
 
@@ -60,29 +62,32 @@ class Azure(Stage):
         self.emulator.fault({"kind": "clear"})
 
     def scene(self, name: str, kind: str, lasts: float = 0.0, *, cuts: bool = False, **order: Any) -> Scene:
-        return Scene(name, lambda: self.fault(kind, **order), lasts, self.clear, cuts_nodes=cuts)
+        return Scene(name, partial(self.fault, kind, **order), lasts, self.clear, cuts_nodes=cuts)
 
-    def common_scenes(self) -> list[Scene]:
-        errors = {
-            "READONLY": "READONLY You can't write against a read only replica.",
-            "CLUSTERDOWN": "CLUSTERDOWN The cluster is down",
-            "LOADING": "LOADING Redis is loading the dataset in memory",
-            "MASTERDOWN": "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        }
-        return [
-            self.scene("keys disabled, all connections cut", "disable-keys", 0.5),
-            *(
-                self.scene(f"{name} for a second", "error-reply", 1.0, text=text)
-                for name, text in errors.items()
-            ),
-            Scene(
-                "an identity outage across a renewal",
-                lambda: self.fault("identity-status", status=500),
-                5.0,
-                self.clear,
-                IDENTITY_SECONDS,
-            ),
-        ]
+    def storm(self, mode: str, **order: Any) -> Scene:
+        return self.scene(f"a storm of redirects: {mode}", "moved-storm", 0.7, mode=mode, **order)
+
+    def failover(self, shard: int) -> Scene:
+        return self.scene("a failover", "failover", 1.0, cuts=True, shard=shard, seconds=1)
+
+    def migration(self, number: int, to: int, seconds: float) -> Scene:
+        """A slot that all programs write to."""
+        reader = self.reader()
+        slot = reader.call("CLUSTER", "KEYSLOT", ledger(number))
+        reader.close()
+        return self.scene("a slot moves", "migrate-slot", seconds, slot=slot, to=to, seconds=seconds)
+
+    def half_open(self) -> Scene:
+        """Every connection is dead, and nobody says so: new ones are well."""
+        freeze = partial(self.fault, "half-open")
+        return Scene("all connections half open", freeze, recovery=SILENCE_SECONDS, after=self.clear)
+
+    def identity_outage(self) -> Scene:
+        fail = partial(self.fault, "identity-status", status=500)
+        return Scene("an identity outage across a renewal", fail, 5.0, self.clear, IDENTITY_SECONDS)
+
+    def foreign(self, **order: Any) -> Scene:
+        return self.storm("foreign", host=FOREIGN, port=self.trap.port, **order)
 
     def reader(self) -> Reader:
         facts = self.emulator.facts
@@ -96,7 +101,7 @@ class Azure(Stage):
         return Reader(open_node, facts["host"], facts["port"])
 
     def complaints(self) -> list[str]:
-        found = [one for trap in (self.foreign, *self.traps.values()) for one in trap.complaints()]
+        found = [one for trap in (self.trap, *self.traps.values()) for one in trap.complaints()]
         stats = self.emulator.stats()
         if strangers := set(stats["token_hosts"]) - {self.emulator.facts["host"]}:
             found.append(f"tokens went to servers by the names {strangers}")
@@ -111,7 +116,7 @@ class Azure(Stage):
 
     def stop(self) -> None:
         self.emulator.stop()
-        for trap in (self.foreign, *self.traps.values()):
+        for trap in (self.trap, *self.traps.values()):
             trap.close()
 
 
@@ -121,7 +126,26 @@ class AmrOss(Azure):
     name = "amr-oss"
 
     def scenes(self) -> list[Scene]:
-        return self.common_scenes()
+        return [
+            self.failover(shard=0),
+            self.scene("a node retires", "retire-node", 1.0, cuts=True, node=1, stale_seconds=1, seconds=1),
+            self.scene("keys disabled, all connections cut", "disable-keys", 0.3),
+            self.migration(0, to=2, seconds=0.0),
+            self.migration(0, to=0, seconds=0.0),
+            self.foreign(),
+            *(
+                self.storm(mode)
+                for mode in ("loop", "self", "empty", "?", "port0", "unreachable", "other-slot")
+            ),
+            *(
+                self.scene(f"{kind} from everybody", kind, 0.7)
+                for kind in ("readonly", "clusterdown", "loading")
+            ),
+            self.scene("a node is away", "close-node", 1.0, cuts=True, node=2, seconds=1),
+            self.scene("the seed is away", "close-node", 1.0, node="seed", seconds=1),
+            self.identity_outage(),
+            self.half_open(),
+        ]
 
 
 class AcrCluster(Azure):
@@ -131,4 +155,12 @@ class AcrCluster(Azure):
     parts = ("plain", "blocking", "pubsub")
 
     def scenes(self) -> list[Scene]:
-        return self.common_scenes()
+        return [
+            self.failover(shard=1),
+            self.migration(0, to=2, seconds=1.5),
+            self.migration(0, to=1, seconds=1.5),
+            self.scene("maintenance of a node", "maintenance", 4.0, cuts=True, node=0, seconds=2),
+            self.foreign(ask=True),
+            *(self.scene(f"{kind} from everybody", kind, 0.7) for kind in ("tryagain", "masterdown")),
+            self.scene("keys disabled, all connections cut", "disable-keys", 0.3),
+        ]

@@ -26,6 +26,8 @@ class Scene:
     lasts: float = 0.0
     end: Callable[[], object] = nothing
     recovery: float = RECOVERY_SECONDS
+    #: What is left to do when all have recovered.
+    after: Callable[[], object] = nothing
     cuts_nodes: bool = False
 
 

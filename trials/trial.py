@@ -9,6 +9,7 @@ the folder with everything that was written is kept.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -37,7 +38,7 @@ STAGES: dict[str, Callable[[Path], Stage]] = {
 #: Until every client of every program has succeeded with everything it does.
 WARM_UP_SECONDS_MAX = 30.0
 #: After a scene and its recovery, until the next.
-CALM_SECONDS = 1.5
+CALM_SECONDS = 0.7
 #: For commands under way when a stage ends.
 END_SECONDS = 20.0
 #: For all that a stage needs beyond its scenes.
@@ -65,6 +66,8 @@ class Program:
 
     def __init__(self, name: str, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         self.name = name
+        self._records: list[verdict.Record] = []
+        self._read = 0
         self.text_path, self.records_path = folder / f"{name}.text", folder / f"{name}.records"
         with self.text_path.open("wb") as text:
             self.process = subprocess.Popen(
@@ -76,7 +79,15 @@ class Program:
             )
 
     def records(self) -> list[verdict.Record]:
-        return verdict.read(self.records_path) if self.records_path.exists() else []
+        """All that there are by now."""
+        if self.records_path.exists():
+            with self.records_path.open() as file:
+                file.seek(self._read)
+                # What is written just now may end within a line.
+                while (line := file.readline()).endswith("\n"):
+                    self._records.append(json.loads(line))
+                    self._read += len(line.encode())
+        return self._records
 
     def end(self) -> None:
         """Asks it to end."""
@@ -100,6 +111,7 @@ class Trial:
         self.stage, self.folder = stage, folder
         self.spans: list[verdict.Span] = []
         self.violations: list[str] = []
+        self.is_long = False
         self.programs: list[Program] = []
 
     def run(self, seconds: float) -> None:
@@ -112,6 +124,7 @@ class Trial:
         self.spans.append(verdict.Span("the start", began, time.time()))
         self.pause(CALM_SECONDS)
         end = time.monotonic() + seconds
+        self.is_long = seconds > 0
         while True:
             for scene in self.stage.scenes():
                 self.play(scene)
@@ -147,7 +160,18 @@ class Trial:
         self.pause(scene.lasts)
         scene.end()
         self.spans.append(verdict.Span(scene.name, began, time.time(), scene.recovery, scene.cuts_nodes))
-        self.pause(scene.recovery + CALM_SECONDS)
+        self.await_recovery(self.spans[-1])
+        self.pause(CALM_SECONDS)
+        scene.after()
+
+    def await_recovery(self, span: verdict.Span) -> None:
+        """Until everybody has succeeded again, or should have. A long run waits for the whole time."""
+        end = span.end + span.recovery
+        while (left := end - time.time()) > 0:
+            self.pause(min(0.2, left))
+            records = [record for program in self.programs for record in program.records()]
+            if not self.is_long and not verdict.judge_recovery(records, [span]):
+                break
 
     def pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -9,7 +9,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 #: After the end of a fault, every client is well again within so many seconds.
@@ -35,15 +34,6 @@ class Span:
     cuts_nodes: bool = False
 
 
-def read(path: Path) -> list[Record]:
-    """The records in a file. A program that was killed may have left half a line."""
-    records = []
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            records.append(json.loads(line))
-    return records
-
-
 def judge(
     records: Sequence[Record], ledgers: dict[str, int], queues: dict[str, list[str]], spans: Sequence[Span]
 ) -> list[str]:
@@ -53,7 +43,7 @@ def judge(
     found += _queues(records, queues)
     found += _messages(records, spans)
     found += _calm(records, spans)
-    found += _recovery(records, spans)
+    found += judge_recovery(records, spans)
     return _with_few_examples(found)
 
 
@@ -174,7 +164,7 @@ def _calm(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
     return found
 
 
-def _recovery(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
+def judge_recovery(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
     """Every client succeeds with each kind of command soon after a fault."""
     done: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
