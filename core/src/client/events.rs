@@ -145,6 +145,7 @@ impl Client {
             self.outputs.push_back(Output::Notice(Notice::ClockIsWrong { conn }));
         }
         self.offer_token(id, now);
+        self.prove_mapping(id);
         match kind {
             LaneKind::Main => {
                 self.look_for_cluster(id, is_cluster_node, now);
@@ -158,6 +159,14 @@ impl Client {
             }
             LaneKind::Session => self.handle_session_ready(id, conn),
             LaneKind::Blocking => {}
+        }
+    }
+
+    /// A node was reached where the mapping says: from now on one that cannot be reached is down, and not elsewhere.
+    fn prove_mapping(&mut self, lane: LaneId) {
+        let node = self.lane(lane).and_then(|lane| self.node(lane.node));
+        if node.is_some_and(|node| node.id != SEED && !node.uses_fallback()) {
+            self.cluster.is_mapping_proven = true;
         }
     }
 
@@ -181,7 +190,10 @@ impl Client {
             has_successor = lane.connection.is_some();
             lane.update_hold(now);
         }
-        if is_unreachable && let Some(node) = self.nodes.iter_mut().find(|own| own.id == node) {
+        if is_unreachable
+            && !self.cluster.is_mapping_proven
+            && let Some(node) = self.nodes.iter_mut().find(|own| own.id == node)
+        {
             node.handle_unreachable();
         }
         self.handle_source_lost(id, now);

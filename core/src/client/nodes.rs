@@ -46,6 +46,10 @@ impl Node {
         }
     }
 
+    pub(crate) fn uses_fallback(&self) -> bool {
+        self.uses_fallback
+    }
+
     /// Where it is to be reached from now on.
     pub(crate) fn set_targets(&mut self, targets: Targets) {
         if self.targets != targets {
@@ -54,7 +58,7 @@ impl Node {
         }
     }
 
-    /// It could not be reached: next time, the other address.
+    /// It could not be reached, and nobody could: next time, the other address.
     pub(crate) fn handle_unreachable(&mut self) {
         self.uses_fallback = self.targets.fallback.is_some() && !self.uses_fallback;
     }

@@ -37,6 +37,8 @@ pub(super) struct Cluster {
     next_at: Option<Instant>,
     /// Questions in a row that brought nothing.
     failures: u32,
+    /// A node was reached where the addresses that are advertised are mapped to.
+    pub(super) is_mapping_proven: bool,
     /// Why some nodes are not connected to.
     pub(super) complaint: Option<String>,
 }
@@ -74,6 +76,7 @@ impl Cluster {
             not_before: Instant::default(),
             next_at: None,
             failures: 0,
+            is_mapping_proven: false,
             complaint: None,
         }
     }
