@@ -9,21 +9,25 @@
 //! - token expiry: a connection is closed, without a word, when the token of its last good login expires;
 //! - commands that Azure Managed Redis does not have (`READONLY`, `RESET`, `ROLE` and so on), and CROSSSLOT
 //!   where a proxy spreads keys over shards (`amr-enterprise`);
-//! - Redis 6.0 as Azure Cache for Redis has it (`acr-single`): its commands, error texts and ACL categories;
+//! - clusters with the topologies of Azure Managed Redis (`amr-oss`) and of Azure Cache for Redis
+//!   (`acr-cluster`): two servers for each shard, a port for each node, all behind one host name, and an
+//!   advertised address where nobody listens;
+//! - Redis 6.0 as Azure Cache for Redis has it (`acr-single`, `acr-cluster`): its commands, error texts and ACL
+//!   categories;
 //! - access policies, changed at run time, and the access key;
 //! - the managed-identity endpoints of App Service and of virtual machines (IMDS), with fresh tokens or the
 //!   platform's token cache;
 //! - Microsoft Entra ID's token endpoint for client secrets, certificates and federated (workload) identities;
 //! - an admin endpoint with statistics, odd tokens and faults.
 //!
-//! What it does not emulate: clusters (the profiles are known by name and refused), maintenance notices,
-//! Azure's connection and size limits. `MONITOR`, `CLIENT REPLY`, inline commands and subscribing inside
+//! What it does not emulate: the maintenance notices of Redis Enterprise, Azure's connection and size limits. `MONITOR`, `CLIENT REPLY`, inline commands and subscribing inside
 //! MULTI are refused or unsupported, because the front counts replies; verbatim strings in formats other
 //! than `txt` and `mkd` end the connection. Nobody measured Azure's own delay between a token's expiry and
 //! the close; here it is none, unless a fault sets one. Nobody has published how a proxy treats transactions
 //! over several slots; here it refuses the first command that leaves the slot. COMMAND, the replies to INFO
 //! and HELLO inside MULTI, and scripts show the redis-server that runs behind all this; so does the shape of
-//! replies that later versions changed. Rights on AMR are those of that server's ACL categories.
+//! replies that later versions changed. Rights on AMR are those of that server's ACL categories. Scripts that
+//! ask for the topology see the servers; clients that ask for it inside MULTI are refused.
 //!
 //! When it is ready it prints one JSON line that says where everything is. It ends on SIGTERM, on SIGINT, and
 //! with `--stdin-lifeline` when its standard input closes; its servers end with it, however it ends (on

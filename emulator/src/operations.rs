@@ -24,7 +24,7 @@ pub(crate) struct Operations {
     pub(crate) front: Arc<Front>,
     dialect: Dialect,
     /// Roles and slots change one after the other.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     running: AtomicUsize,
     recovery: Notify,
 }
@@ -67,7 +67,7 @@ impl Operations {
         Arc::new(Operations {
             front: Arc::clone(front),
             dialect,
-            turn: Mutex::default(),
+            turn: Arc::default(),
             running: AtomicUsize::new(0),
             recovery: Notify::new(),
         })

@@ -131,6 +131,20 @@ fn redirects_name_the_node_at_an_address_where_nobody_listens() {
 }
 
 #[test]
+fn nothing_tells_where_the_servers_are() {
+    for emulator in [amr(), acr()] {
+        let mut client = log_in_resp2(emulator);
+        let info = ask(&mut client, "INFO");
+        assert!(info.contains("redis_mode:cluster") && info.contains("\r\nconnected_slaves:"), "{info}");
+        let replication = ask(&mut emulator.log_in_to(1), "INFO replication");
+        for line in info.lines().chain(replication.lines()) {
+            assert!(!line.contains("127.0.0.1") && !line.starts_with("tcp_port:"), "{line}");
+        }
+        assert_eq!(ask(&mut client, "INFO nothing"), "$");
+    }
+}
+
+#[test]
 fn crossslot_is_an_error_within_a_node_too() {
     let mut client = amr().log_in(60);
     assert_eq!(ask(&mut client, "MGET b f"), "-CROSSSLOT Keys in request don't hash to the same slot");

@@ -76,7 +76,7 @@ impl<'b> Command<'b> {
         let name = self.argument(0);
         let is = |names: &[&str]| names.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()));
         let blocks = || self.arguments().iter().any(|argument| argument.eq_ignore_ascii_case(b"block"));
-        if matches!(self.name(), Name::Subscribe) {
+        if matches!(self.name(), Name::Subscribe(_)) {
             Some("subscriptions")
         } else if is(&BLOCKING) || (is(&["xread", "xreadgroup"]) && blocks()) {
             Some("blocking")
@@ -106,14 +106,14 @@ impl<'b> Command<'b> {
             Name::Cluster => View::of(&self.arguments()).map_or(Expected::Ordinary(1), Expected::Topology),
             Name::Exec => Expected::Exec,
             Name::Discard => Expected::Discard,
-            Name::Subscribe => Expected::Confirmations(argument_count - 1),
+            Name::Subscribe(space) => Expected::Confirmations(argument_count - 1, space, true),
             Name::Unsubscribe(space) if argument_count == 1 => Expected::UnsubscribedFromAll(space),
-            Name::Unsubscribe(_) => Expected::Confirmations(argument_count - 1),
+            Name::Unsubscribe(space) => Expected::Confirmations(argument_count - 1, space, false),
             Name::Ordinary => Expected::Ordinary(1),
         };
         Treatment::Forward(match expected {
             // Without a channel: an error, not a confirmation.
-            Expected::Confirmations(0) => Expected::Ordinary(1),
+            Expected::Confirmations(0, ..) => Expected::Ordinary(1),
             other => other,
         })
     }
@@ -188,8 +188,9 @@ impl<'b> Command<'b> {
             5 if is(b"hello") => Name::Hello,
             7 if is(b"cluster") => Name::Cluster,
             7 if is(b"discard") => Name::Discard,
-            9 if is(b"subscribe") => Name::Subscribe,
-            10 if is(b"psubscribe") || is(b"ssubscribe") => Name::Subscribe,
+            9 if is(b"subscribe") => Name::Subscribe(Space::Channel),
+            10 if is(b"psubscribe") => Name::Subscribe(Space::Pattern),
+            10 if is(b"ssubscribe") => Name::Subscribe(Space::Shard),
             11 if is(b"unsubscribe") => Name::Unsubscribe(Space::Channel),
             12 if is(b"punsubscribe") => Name::Unsubscribe(Space::Pattern),
             12 if is(b"sunsubscribe") => Name::Unsubscribe(Space::Shard),
@@ -205,7 +206,7 @@ enum Name {
     Cluster,
     Exec,
     Discard,
-    Subscribe,
+    Subscribe(Space),
     Unsubscribe(Space),
     Ordinary,
 }

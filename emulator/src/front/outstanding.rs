@@ -27,8 +27,8 @@ pub(super) enum Expected {
     Refused(Refused),
     Exec,
     Discard,
-    /// So many confirmations of (un)subscriptions, or one error.
-    Confirmations(usize),
+    /// So many confirmations of subscriptions (or of their ends, for false), or one error.
+    Confirmations(usize, Space, bool),
     /// A confirmation for each subscription there is, at least one.
     UnsubscribedFromAll(Space),
 }
@@ -118,6 +118,9 @@ impl Outstanding {
             Reply::Array(elements) if !self.resp3 && is_message(elements) && self.is_subscribed() => {
                 return Settled::OutOfBand;
             }
+            Reply::Array(elements) if !self.resp3 && self.is_moved_away(elements) => {
+                return self.settle_push(elements);
+            }
             _ => (),
         }
         let Some(expected) = self.queue.pop_front() else {
@@ -149,7 +152,7 @@ impl Outstanding {
             Expected::Login(opinion) => Settled::Logins(vec![self.decide(opinion, Some(reply))]),
             Expected::Exec => self.execute(reply),
             Expected::Discard => self.execute(&Reply::Other),
-            Expected::Confirmations(_) | Expected::UnsubscribedFromAll(_) => {
+            Expected::Confirmations(..) | Expected::UnsubscribedFromAll(_) => {
                 self.queue.push_front(expected);
                 match reply {
                     Reply::Array(elements) => self.confirm(elements),
@@ -168,14 +171,36 @@ impl Outstanding {
         if confirmation(elements).is_none() {
             return Settled::OutOfBand;
         }
-        let asked =
-            matches!(self.queue.front(), Some(Expected::Confirmations(_) | Expected::UnsubscribedFromAll(_)));
-        self.confirm(elements);
-        if asked { Settled::Answered } else { Settled::OutOfBand }
+        if self.is_asked_for(elements) {
+            self.confirm(elements);
+            return Settled::Answered;
+        }
+        self.book(elements);
+        Settled::OutOfBand
     }
 
-    /// Books a confirmation, and ends the command in front if it was the last one for it.
-    fn confirm(&mut self, elements: &[Reply<'_>]) {
+    /// Whether the command in front waits for this confirmation.
+    fn is_asked_for(&self, elements: &[Reply<'_>]) -> bool {
+        let Some((space, subscribed, _)) = confirmation(elements) else {
+            return false;
+        };
+        match self.queue.front() {
+            Some(Expected::Confirmations(_, wanted, subscribing)) => {
+                (*wanted, *subscribing) == (space, subscribed)
+            }
+            Some(Expected::UnsubscribedFromAll(wanted)) => *wanted == space && !subscribed,
+            _ => false,
+        }
+    }
+
+    /// Whether the server ended a subscription by itself: its slot moved to another server.
+    fn is_moved_away(&self, elements: &[Reply<'_>]) -> bool {
+        let ended = matches!(confirmation(elements), Some((Space::Shard, false, name))
+            if self.subscriptions[Space::Shard as usize].contains(name));
+        ended && !self.is_asked_for(elements)
+    }
+
+    fn book(&mut self, elements: &[Reply<'_>]) {
         if let Some((space, subscribed, name)) = confirmation(elements) {
             let names = &mut self.subscriptions[space as usize];
             if subscribed {
@@ -184,8 +209,13 @@ impl Outstanding {
                 names.remove(name);
             }
         }
+    }
+
+    /// Books a confirmation, and ends the command in front if it was the last one for it.
+    fn confirm(&mut self, elements: &[Reply<'_>]) {
+        self.book(elements);
         let done = match self.queue.front_mut() {
-            Some(Expected::Confirmations(left)) => {
+            Some(Expected::Confirmations(left, ..)) => {
                 *left -= 1;
                 *left == 0
             }
@@ -274,5 +304,34 @@ fn confirmation<'b>(elements: &[Reply<'b>]) -> Option<(Space, bool, &'b [u8])> {
         b"ssubscribe" => Some((Space::Shard, true, name)),
         b"sunsubscribe" => Some((Space::Shard, false, name)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confirmed<'b>(word: &'b str, name: &'b str) -> Vec<Reply<'b>> {
+        vec![Reply::Bulk(word.as_bytes()), Reply::Bulk(name.as_bytes()), Reply::Other]
+    }
+
+    #[test]
+    fn the_end_of_a_subscription_that_the_server_wanted_answers_nothing() {
+        for resp3 in [true, false] {
+            let frame = |word, name| match resp3 {
+                true => Reply::Push(confirmed(word, name)),
+                false => Reply::Array(confirmed(word, name)),
+            };
+            let mut outstanding = Outstanding { resp3, ..Outstanding::default() };
+            outstanding.push(Expected::Confirmations(1, Space::Shard, true));
+            assert_eq!(outstanding.settle(&frame("ssubscribe", "a")), Settled::Answered);
+            outstanding.push(Expected::Confirmations(1, Space::Shard, true));
+            assert_eq!(outstanding.settle(&frame("sunsubscribe", "a")), Settled::OutOfBand);
+            assert_eq!(outstanding.settle(&frame("ssubscribe", "b")), Settled::Answered);
+            assert!(outstanding.queue.is_empty());
+            outstanding.push(Expected::UnsubscribedFromAll(Space::Shard));
+            assert_eq!(outstanding.settle(&frame("sunsubscribe", "b")), Settled::Answered);
+            assert!(outstanding.queue.is_empty() && !outstanding.is_subscribed());
+        }
     }
 }

@@ -136,23 +136,31 @@ fn with_version(frame: &[u8], version: &str) -> Vec<u8> {
     [&frame[..begin], value.as_bytes(), &frame[begin + len..]].concat()
 }
 
-/// The answer to INFO with the version of the dialect.
+/// The answer to INFO with the version of the dialect, and without the addresses of a cluster's servers.
 pub(super) fn info(dialect: Dialect, frame: &[u8]) -> Vec<u8> {
-    const KEY: &str = "redis_version:";
-    let unchanged = || frame.to_vec();
-    let Some(head_len) = frame.windows(2).position(|pair| pair == b"\r\n").map(|at| at + 2) else {
-        return unchanged();
-    };
-    let Ok(text) = std::str::from_utf8(&frame[head_len..]) else {
-        return unchanged();
-    };
-    let Some((before, behind)) = text.trim_end_matches("\r\n").split_once(KEY) else {
-        return unchanged();
-    };
-    let behind = behind.find("\r\n").map_or("", |end| &behind[end..]);
+    const VERSION: &str = "redis_version:";
+    let text = frame.windows(2).position(|pair| pair == b"\r\n").map(|at| &frame[at + 2..]);
+    let text = text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     // A bulk string ends in a line end of its own, which INFO's last line has too.
-    let body = format!("{before}{KEY}{}{behind}\r\n", dialect.version());
+    let lines = text.trim_end_matches("\r\n").split("\r\n");
+    let lines = lines.filter(|line| !dialect.clustered || !tells_address(line));
+    let lines = lines.map(|line| match line.starts_with(VERSION) {
+        true => VERSION.to_owned() + dialect.version(),
+        false => line.to_owned(),
+    });
+    let body = lines.collect::<Vec<_>>().join("\r\n") + "\r\n";
+    if body.trim_ascii().is_empty() {
+        return frame.to_vec();
+    }
     format!("{}{}\r\n{body}\r\n", char::from(frame[0]), body.len()).into_bytes()
+}
+
+/// Whether a line of INFO says where a server is that clients do not see.
+fn tells_address(line: &str) -> bool {
+    let (key, _) = line.split_once(':').unwrap_or_default();
+    let is_replica =
+        key.strip_prefix("slave").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    is_replica || ["tcp_port", "master_host", "master_port"].contains(&key)
 }
 
 #[cfg(test)]

@@ -23,19 +23,17 @@ impl Operations {
         if usize::from(slot) >= SLOT_COUNT || to >= self.front.cluster.shard_count() {
             return Err("slot is 0 to 16383, and to is the number of a shard".to_owned());
         }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let Some(migration) = self.plan(slot, to).await? else { return Ok(()) };
         if self.is_managed() {
-            let _turn = self.turn.lock().await;
-            let Some(migration) = self.plan(slot, to).await? else { return Ok(()) };
             self.front.cluster.hold(true);
             let outcome = migration.run_at_once().await;
             self.front.cluster.hold(false);
             return outcome;
         }
-        let Some(migration) = self.plan(slot, to).await? else { return Ok(()) };
         migration.open().await?;
-        let operations = Arc::clone(self);
         self.go_on(async move {
-            let _turn = operations.turn.lock().await;
+            let _turn = turn;
             migration.move_keys(time).await?;
             migration.close().await
         });
