@@ -10,6 +10,7 @@ class Monitor {
   #callback;
   #isBuffer;
   #id;
+  #begun = 0;
   #resolve;
   #reject;
   #inbox = new Inbox((messages, index) => this.#deliver(messages, index));
@@ -37,8 +38,11 @@ class Monitor {
   }
 
   handleMessages(messages) {
-    if (messages.kind(0) === MESSAGE.REFUSED) this.#reject(refused(messages.bytes(0, PART.PAYLOAD)));
-    else this.#resolve();
+    for (let i = 0; i < messages.count; i++) {
+      const kind = messages.kind(i);
+      if (kind === MESSAGE.SUBSCRIBED) this.#resolve();
+      else if (kind === MESSAGE.REFUSED) this.#reject(refused(messages.bytes(i, PART.PAYLOAD)));
+    }
     this.#inbox.put(messages);
   }
 
@@ -49,7 +53,8 @@ class Monitor {
 
   #deliver(messages, index) {
     const kind = messages.kind(index);
-    if (kind === MESSAGE.GAP) this.#host.gap();
+    // The server begins anew on each connection.
+    if (kind === MESSAGE.SUBSCRIBED && this.#begun++ > 0) this.#host.gap();
     if (kind !== MESSAGE.MONITOR) return;
     const line = this.#isBuffer ? messages.bytes(index, PART.PAYLOAD) : messages.text(index, PART.PAYLOAD);
     call(this.#callback, line);

@@ -3,7 +3,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const reference = require('@redis/client');
-const { AbortError, ClientClosedError, WatchError } = require('..');
+const { AbortError, ClientClosedError, NoPermissionError, WatchError } = require('..');
 const { connect, next, sleep, startClient, until } = require('./rig');
 
 test('a blocking command waits as long as it says, and holds up nobody', async (t) => {
@@ -160,6 +160,24 @@ test('monitor tells every command, in the words of node-redis, until it is ended
   await sleep(20);
   assert.equal(lines.length, count);
   await assert.rejects(client.monitor('no function'), /takes a function/);
+});
+
+test('a monitor goes on after its connection was lost, and one that is refused rejects', async (t) => {
+  const { client, host, port } = await startClient(t);
+  client.on('error', () => {});
+  const lines = [];
+  client.on('gap', ({ lane }) => lines.push(lane));
+  const stop = await client.monitor((line) => lines.push(line.split(' ').at(-1)));
+  const own = (await client.clientList()).find(({ flags }) => flags.includes('O'));
+  await client.clientKill({ filter: 'ID', id: own.id });
+  await until(() => lines.includes('monitor'));
+  await client.echo('again');
+  await until(() => lines.includes('"again"'));
+  assert(lines.indexOf('monitor') < lines.indexOf('"again"'));
+  stop();
+  await client.aclSetUser('limited', ['on', '>pw', '+@all', '-monitor', '~*']);
+  const limited = await connect(t, { socket: { host, port }, username: 'limited', password: 'pw' });
+  await assert.rejects(limited.monitor(() => {}), NoPermissionError);
 });
 
 test('the status names every connection and what it is for', async (t) => {

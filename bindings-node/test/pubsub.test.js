@@ -2,6 +2,7 @@
 // Subscriptions: what listeners get, beside node-redis's, and what becomes of them in trouble.
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const net = require('node:net');
 const { test } = require('node:test');
 const reference = require('@redis/client');
 const { ClientClosedError, InvalidArgumentError, NoPermissionError, createClient } = require('..');
@@ -143,6 +144,35 @@ test('a lost connection is a gap before the next message, and what was unsubscri
   await until(() => events.includes('matched'));
   assert.deepEqual(events, ['before', 'subscriber', 'after', 'matched']);
   assert.equal(await publisher.publish('left', 'nobody'), 0);
+});
+
+test('an unsubscription whose connection is lost is done', async (t) => {
+  const { host, port } = await startServer(t);
+  let isDeaf = false;
+  const links = new Set();
+  const proxy = net.createServer((link) => {
+    const onward = net.connect(port, host);
+    links.add(link);
+    for (const socket of [link, onward]) socket.on('error', () => {});
+    link.on('data', (bytes) => isDeaf || onward.write(bytes)).on('close', () => onward.destroy());
+    onward.on('data', (bytes) => link.write(bytes)).on('close', () => link.destroy());
+  }).listen(0, '127.0.0.1');
+  t.after(() => proxy.close());
+  await once(proxy, 'listening');
+  const client = await connect(t, { socket: { host, port: proxy.address().port } });
+  client.on('error', () => {});
+  await client.subscribe(['a', 'b'], () => {});
+  isDeaf = true;
+  const pending = client.unsubscribe('a');
+  const asked = client.subscribe('c', () => {});
+  setTimeout(() => {
+    isDeaf = false;
+    for (const link of links) link.destroy();
+  }, 50);
+  await Promise.all([pending, asked]);
+  const publisher = await connect(t, { socket: { host, port } });
+  assert.deepEqual({ ...await publisher.pubSubNumSub(['a', 'b', 'c']) }, { a: 0, b: 1, c: 1 });
+  client.destroy();
 });
 
 test('a subscription that the server refuses rejects, and spares the others', async (t) => {

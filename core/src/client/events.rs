@@ -247,7 +247,12 @@ impl Client {
 
     /// The token of a connection is about to end.
     fn settle_draining(&mut self, id: LaneId, now: Instant) {
-        // A newer one that is here already is presented first, and may do.
+        // A newer one that is here already is presented first, and may do: a later turn would come too late.
+        if let Some(lane) = self.lane_mut(id)
+            && lane.reauth_at.take().is_some()
+        {
+            self.offer_token(id, now);
+        }
         let generation = self.tokens.generation();
         let connection = self.lane(id).and_then(|lane| lane.connection.as_ref());
         let used = connection.and_then(Connection::token).map(|token| token.generation);

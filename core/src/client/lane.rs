@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     pub(crate) connection: Option<Connection>,
     /// Logs in beside the live connection, to take over from it.
     pub(crate) successor: Option<Connection>,
+    /// What a successor seals commands from: there are none for it. It subscribes, and no more.
+    no_queue: Queue,
     /// Has given way to a successor, and waits for the replies that are due.
     pub(crate) retired: Option<Retired>,
     pub(crate) clock: CommandClock,
@@ -114,6 +116,7 @@ impl Lane {
             queue: Queue::default(),
             connection: None,
             successor: None,
+            no_queue: Queue::default(),
             retired: None,
             clock: CommandClock::default(),
             is_wanted: false,
@@ -171,7 +174,8 @@ impl Lane {
         if let Some(Retired { connection, queue, .. }) = retired {
             return Some((connection, queue));
         }
-        None
+        let successor = self.successor.as_mut().filter(|connection| connection.id() == conn);
+        successor.map(|connection| (connection, &mut self.no_queue))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -247,10 +251,9 @@ impl Lane {
 
     /// Says of each connection that has something to write.
     pub(crate) fn signal_transmit(&mut self, outputs: &mut VecDeque<Output>) {
-        let none = Queue::default();
-        let Lane { queue, connection, successor, retired, .. } = self;
+        let Lane { queue, connection, successor, no_queue, retired, .. } = self;
         let live = connection.as_mut().map(|connection| (connection, &*queue));
-        let successor = successor.as_mut().map(|connection| (connection, &none));
+        let successor = successor.as_mut().map(|connection| (connection, &*no_queue));
         let retired = retired.as_mut().map(|retired| (&mut retired.connection, &retired.queue));
         for (connection, queue) in [live, successor, retired].into_iter().flatten() {
             let has_bytes = !connection.unsent().is_empty() || connection.wants_seal(queue);

@@ -82,18 +82,11 @@ impl Client {
     fn update_signal(&mut self, conn: ConnId) {
         let Some(lane) = self.lane_of(conn) else { return };
         let Some(lane) = self.lane_mut(lane) else { return };
-        match lane.sender(conn) {
-            Some((connection, queue)) => {
-                if connection.unsent().is_empty() && !connection.wants_seal(queue) {
-                    connection.is_transmit_signalled = false;
-                }
-            }
-            // A successor sends its login and nothing else.
-            None => {
-                if let Some(connection) = lane.connection_of(conn).filter(|own| own.unsent().is_empty()) {
-                    connection.is_transmit_signalled = false;
-                }
-            }
+        if let Some((connection, queue)) = lane.sender(conn)
+            && connection.unsent().is_empty()
+            && !connection.wants_seal(queue)
+        {
+            connection.is_transmit_signalled = false;
         }
     }
 

@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    fn is_reauth_due(&self) -> bool {
+    pub(super) fn is_reauth_due(&self) -> bool {
         matches!(self.reauth, Some(ReAuth::Due { .. })) && self.can_reauthenticate()
     }
 

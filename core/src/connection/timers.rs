@@ -74,7 +74,8 @@ impl Connection {
 
     /// Whether a draining connection has nothing more to wait for.
     pub(crate) fn is_drained(&self) -> bool {
-        self.phase == Phase::Draining && self.in_flight.is_empty() && self.outbound.len() == 0
+        let is_silent = self.in_flight.is_empty() && self.outbound.len() == 0;
+        self.phase == Phase::Draining && is_silent && !self.is_reauth_due()
     }
 
     fn check_token_end(&mut self, now: Instant) -> Option<Breakage> {
