@@ -9,10 +9,12 @@ use std::process::Command;
 fn check(name: &str, libraries: &[&str]) {
     let Some(emulator) = start_emulator_with(&["--token-ttl", "4"]) else { return };
     let program = program_with(&format!("examples/{name}.c"), libraries);
-    let printed = run(Command::new(program)
-        .args([&emulator.host, &emulator.port, &emulator.ca_file, "5"])
-        .env("IDENTITY_ENDPOINT", &emulator.identity_endpoint)
-        .env("IDENTITY_HEADER", &emulator.identity_header));
+    let printed = run(emulator.identify(&mut Command::new(program)).args([
+        &emulator.host,
+        &emulator.port,
+        &emulator.ca_file,
+        "5",
+    ]));
     let last = printed.lines().last().expect("a summary");
     let words: Vec<&str> = last.split([' ', ',']).collect();
     assert_eq!(words[..3], ["counted", "to", "25"], "{printed}");
@@ -23,10 +25,12 @@ fn check(name: &str, libraries: &[&str]) {
 fn check_subscriptions(name: &str, libraries: &[&str]) {
     let Some(emulator) = start_emulator_with(&["--token-ttl", "8"]) else { return };
     let program = program_with(&format!("examples/{name}.c"), libraries);
-    let printed = run(Command::new(program)
-        .args([&emulator.host, &emulator.port, &emulator.ca_file, "15"])
-        .env("IDENTITY_ENDPOINT", &emulator.identity_endpoint)
-        .env("IDENTITY_HEADER", &emulator.identity_header));
+    let printed = run(emulator.identify(&mut Command::new(program)).args([
+        &emulator.host,
+        &emulator.port,
+        &emulator.ca_file,
+        "15",
+    ]));
     let last = printed.lines().last().expect("a summary");
     assert!(last.starts_with("heard 150 of 150, gaps: 0, renewals: "), "{printed}");
 }

@@ -2,7 +2,7 @@
 
 mod native;
 
-use native::{Emulator, program, program_with, run, start_emulator, start_server};
+use native::{Emulator, program, program_with, run, start_emulator, start_emulator_with, start_server};
 use std::path::Path;
 use std::process::Command;
 
@@ -77,6 +77,22 @@ fn drivers() {
         let Some(emulator) = &emulator else { continue };
         let place = [&emulator.host, &emulator.port, &emulator.ca_file];
         run(valgrind_tls(&drivers, emulator).args([name, "tokens"]).args(place));
+    }
+}
+
+/// Connections that are made beside others, with look-ups by threads; they come and go on three shards.
+#[test]
+fn clusters() {
+    let lanes = program("tests/programs/lanes.c");
+    let ledger = program_with("tests/programs/ledger.c", &["-luv"]);
+    let (_server, port) = start_server();
+    run(valgrind(&lanes).args(["shards", "127.0.0.1", &port.to_string()]));
+    let Some(emulator) = start_emulator_with(&["--profile", "amr-oss"]) else { return };
+    let place = [&emulator.host, &emulator.port, &emulator.ca_file];
+    run(valgrind_tls(&lanes, &emulator).arg("shards").args(place));
+    for name in ["poll", "uv"] {
+        let mut command = valgrind_tls(&ledger, &emulator);
+        run(emulator.identify(&mut command).arg(name).args(place).args(["5", "20", "20"]));
     }
 }
 

@@ -173,6 +173,13 @@ impl Emulator {
     pub(crate) fn token(&self) -> String {
         fetch_token(&self.admin)
     }
+
+    /// As a process that has a managed identity here.
+    pub(crate) fn identify<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("IDENTITY_ENDPOINT", &self.identity_endpoint)
+            .env("IDENTITY_HEADER", &self.identity_header)
+    }
 }
 
 /// Ends the emulator by its lifeline, so that it ends its own servers.

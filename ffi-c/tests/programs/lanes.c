@@ -1,6 +1,8 @@
 /* Blocking calls that need connections of their own: what waits, what watches, what is subscribed to.
  *
- *   lanes CASE HOST PORT
+ *   lanes CASE HOST PORT [CA_FILE]
+ *
+ * With CA_FILE: TLS, and the token in RESPASS_TOKEN.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
@@ -98,6 +100,59 @@ static void wait_for_pushes(void) {
         respass_output_clear(&run);
     }
     CHECK(respass_next_reply(client, &reply, &error) == RESPASS_RESULT_END);
+}
+
+/* --- What several servers hold -------------------------------------------------------------------------------- */
+
+static char key_text[32], value_text[32];
+
+static void name_key(int number) {
+    snprintf(key_text, sizeof key_text, "lanes:shards:%d", number);
+    snprintf(value_text, sizeof value_text, "%d", number);
+}
+
+static bool is_own_value(void) {
+    respass_slice text;
+    bool is_right;
+    OK(respass_reply_text(reply, &text));
+    is_right = is(text, value_text);
+    respass_reply_free(reply);
+    return is_right;
+}
+
+/* Replies are in the order of their commands, wherever they come from. */
+static void read_shards(void) {
+    size_t count;
+    for (int i = 0; i < 5000; i++) name_key(i), append("SET", key_text, value_text);
+    for (size_t left = 5000; left > 0;) {
+        respass_output run;
+        SAID(respass_next_replies(client, &run, &error));
+        CHECK(run.answers_len > 0 && run.nodes[run.answers[0].node].kind == RESPASS_KIND_SIMPLE_STRING);
+        left -= run.answers_len;
+        respass_output_clear(&run);
+    }
+    for (int i = 0; i < 5000; i++) {
+        name_key(i), append("GET", key_text, NULL);
+        if (i % 1000 != 999) continue;
+        /* One in between, with a reply of its own. */
+        SAID(RESPASS_CMD(client, &reply, &error, "GET", key_text));
+        CHECK(is_own_value());
+    }
+    for (int i = 0; i < 5000; i++) {
+        SAID(respass_next_reply(client, &reply, &error));
+        name_key(i);
+        CHECK(is_own_value());
+    }
+    SAID(RESPASS_CMD(client, &reply, &error, "MGET", "lanes:shards:1", "lanes:shards:2", "lanes:shards:3"));
+    CHECK(kind() == RESPASS_KIND_ARRAY);
+    OK(respass_client_connection_count(client, &count));
+    for (size_t i = 0; i < count; i++) {
+        respass_connection_status connection;
+        OK(respass_client_connection_at(client, i, &connection));
+        CHECK(connection.lane == RESPASS_LANE_KIND_MAIN && connection.port > 0);
+        CHECK(!getenv("RESPASS_TOKEN") || (connection.expires_on_us > 0 && connection.expires_at_us > 0));
+    }
+    printf("%d connections\n", (int)count);
 }
 
 /* --- What watches --------------------------------------------------------------------------------------------- */
@@ -231,18 +286,38 @@ static void count_connections(void) {
     CHECK(respass_client_connection_at(client, count, &connection) == RESPASS_RESULT_ARGUMENT);
 }
 
+static void give_token(void *data, respass_token_request *request) {
+    const char *token = getenv("RESPASS_TOKEN");
+    (void)data;
+    OK(respass_token_request_resolve(request, token, strlen(token), 0, 0, 0));
+}
+
+static void log_in(respass_config *config, const char *ca_file) {
+    static char pem[65536];
+    respass_credential *credential;
+    FILE *file = fopen(ca_file, "r");
+    CHECK(file);
+    OK(respass_config_add_ca(config, pem, fread(pem, 1, sizeof pem, file)));
+    fclose(file);
+    OK(respass_credential_callback(give_token, NULL, &credential));
+    OK(respass_config_set_credential(config, credential));
+    respass_credential_free(credential);
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(void);
     } cases[] = {
-        {"blocking", wait_for_pushes},      {"watch", watch},     {"messages", hear},
-        {"lost", lose_connections},         {"monitor", monitor}, {"connections", count_connections},
+        {"blocking", wait_for_pushes}, {"watch", watch},     {"messages", hear},
+        {"lost", lose_connections},    {"monitor", monitor}, {"connections", count_connections},
+        {"shards", read_shards},
     };
     respass_config *config;
-    CHECK(argc == 4);
+    CHECK(argc == 4 || argc == 5);
     OK(respass_config_new(argv[2], strlen(argv[2]), (uint16_t)atoi(argv[3]), &config));
     OK(respass_config_set_timeout(config, RESPASS_TIMER_COMMAND, SECOND / 2));
+    if (argc == 5) log_in(config, argv[4]);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name)) continue;
         SAID(respass_open(config, &client, &error));

@@ -31,6 +31,7 @@ typedef struct task {
 static struct {
     respass_driver *driver;
     bool is_uv, is_open;
+    unsigned run; /* in the names of all keys */
     uv_timer_t timer;
     uint64_t start_us, pause_us;
     unsigned char *entries; /* an outcome for each */
@@ -111,12 +112,12 @@ static void begin(task *of) {
     if (of->step++ % 3 == 2) {
         of->entry = app.entries_len++;
         CHECK(app.entries_len < app.entries_max);
-        snprintf(key, sizeof key, "ledger:%u", (unsigned)(of->entry % HASHES));
+        snprintf(key, sizeof key, "ledger:%x:%u", app.run, (unsigned)(of->entry % HASHES));
         snprintf(text, sizeof text, "%llu", (unsigned long long)of->entry);
         OK(RESPASS_SUBMIT(app.driver, on_entry, of, "HINCRBY", key, text, "1"));
         return;
     }
-    snprintf(key, sizeof key, "task:%u", of->number);
+    snprintf(key, sizeof key, "task:%x:%u", app.run, of->number);
     snprintf(text, sizeof text, "%llu", (unsigned long long)++of->value);
     if (of->step % 3 == 1)
         OK(RESPASS_SUBMIT(app.driver, on_set, of, "SET", key, text));
@@ -149,7 +150,7 @@ static void turn(void) {
 static void audit(void) {
     for (uint64_t entry = 0; entry < app.entries_len; entry++) {
         char key[32], field[32];
-        snprintf(key, sizeof key, "ledger:%u", (unsigned)(entry % HASHES));
+        snprintf(key, sizeof key, "ledger:%x:%u", app.run, (unsigned)(entry % HASHES));
         snprintf(field, sizeof field, "%llu", (unsigned long long)entry);
         app.left++;
         OK(RESPASS_SUBMIT(app.driver, on_entry_read, app.entries + entry, "HGET", key, field));
@@ -242,6 +243,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     open_driver(argv[2], argv[3], argv[4]);
     app.start_us = app.driver->now.monotonic_us;
+    app.run = (unsigned)app.start_us;
     end_us = app.start_us + strtoull(argv[5], NULL, 10) * 1000000;
     do {
         uint64_t now = app.driver->now.monotonic_us;
