@@ -120,7 +120,7 @@ impl Client {
             let (code, text) = self.what_delays(id);
             for (command, removed) in queued {
                 let text = match removed {
-                    Removed::Untouched => text.as_str(),
+                    Removed::Untouched | Removed::RefusedBefore => text.as_str(),
                     Removed::PartlySealed => "timed out before all of it could be sent",
                 };
                 self.fail(command, code, outcome_of(removed), text);

@@ -541,10 +541,10 @@ impl Client {
             .map(|(&place, &lane)| (place, lane))
             .collect();
         for (place, lane) in unused {
+            self.end_lane(lane);
             if let Some(own) = self.subscribers.get_mut(index) {
                 own.lanes.remove(&place);
             }
-            self.end_lane(lane);
         }
     }
 }

@@ -49,6 +49,8 @@ impl Queued {
 pub(crate) enum Removed {
     /// None of its bytes had left.
     Untouched,
+    /// The same; but a server had it before, and refused it.
+    RefusedBefore,
     /// A part had left, the rest will follow.
     PartlySealed,
 }
@@ -353,7 +355,7 @@ impl Queue {
             Some(Removed::PartlySealed)
         } else {
             entry.state = State::Dropped;
-            Some(Removed::Untouched)
+            Some(if entry.attempts > 0 { Removed::RefusedBefore } else { Removed::Untouched })
         }
     }
 

@@ -409,7 +409,12 @@ impl World {
         let (mut host, mut port) = (host.to_owned(), port);
         if let Some(cluster) = &self.server.cluster {
             let known = (0..cluster.nodes()).find(|node| cluster.advertised(*node) == (host.clone(), port));
-            if let Some(node) = known.filter(|_| self.clients[index].spec.maps_addresses) {
+            if self.clients[index].spec.maps_addresses && host != "localhost" {
+                // What the host's table does not name is not connected to.
+                let Some(node) = known else {
+                    self.links.insert((index, conn), Link::default());
+                    return self.schedule(index, self.now, Event::Refused(conn));
+                };
                 (host, port) = ("localhost".to_owned(), cluster.port(node));
             }
             let advertised = match host == "localhost" && port != SEED_PORT {
