@@ -10,7 +10,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 import respass.asyncio
-from program_threads import hear
 from records import Recorder
 from settings import BEAT, CLIENTS, NAME, PARTS, PATIENCE, PAUSE, RECORDS, WORKERS, end_of_input, options
 from steps import Step, Worker
@@ -85,14 +84,17 @@ class Client:
             self.recorder.command(self.name, "publish", str(number), channel, began, result)
 
     async def hear(self) -> None:
-        async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        def gap(_: object) -> None:
+            self.recorder.heard(self.name, "", None)
+
+        async with self.redis.pubsub(ignore_subscribe_messages=True, on_gap=gap) as pubsub:
             await pubsub.subscribe(f"news:{self.name}")
             if "shard" in PARTS:
                 await pubsub.ssubscribe(f"shard:{self.name}")
             while not self.stop.is_set():
                 message = await pubsub.get_message(timeout=0.5)
                 if message is not None:
-                    hear(self.recorder, self.name, message)
+                    self.recorder.heard(self.name, message["channel"], message["data"])
 
 
 async def main() -> None:

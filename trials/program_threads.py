@@ -77,20 +77,17 @@ class Client:
             self.recorder.command(self.name, "publish", str(number), channel, began, result)
 
     def hear(self) -> None:
-        with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        def gap(_: object) -> None:
+            self.recorder.heard(self.name, "", None)
+
+        with self.redis.pubsub(ignore_subscribe_messages=True, on_gap=gap) as pubsub:
             pubsub.subscribe(f"news:{self.name}")
             if "shard" in PARTS:
                 pubsub.ssubscribe(f"shard:{self.name}")
             while not self.stop.is_set():
                 message = pubsub.get_message(timeout=0.5)
                 if message is not None:
-                    hear(self.recorder, self.name, message)
-
-
-def hear(recorder: Recorder, client: str, message: dict[str, Any]) -> None:
-    """A gap is one for every channel."""
-    is_gap = message["type"] == "gap"
-    recorder.heard(client, "" if is_gap else message["channel"], None if is_gap else message["data"])
+                    self.recorder.heard(self.name, message["channel"], message["data"])
 
 
 def main() -> None:

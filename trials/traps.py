@@ -7,7 +7,7 @@ import threading
 
 
 class Trap:
-    """Listens, and keeps what comes. It answers nothing."""
+    """Listens, keeps what comes first, and closes: so much like an address where nobody listens as it can be."""
 
     def __init__(self, host: str, port: int) -> None:
         self.name = f"{host}:{port}"
@@ -27,10 +27,9 @@ class Trap:
             threading.Thread(target=self._swallow, args=(connection,), daemon=True).start()
 
     def _swallow(self, connection: socket.socket) -> None:
-        connection.settimeout(5)
+        connection.settimeout(1)
         try:
-            while part := connection.recv(65536):
-                self.received += part
+            self.received += connection.recv(65536)
         except OSError:
             pass
         connection.close()

@@ -172,13 +172,18 @@ def judge_recovery(records: Iterable[Record], spans: Sequence[Span]) -> list[str
             times = done[record["client"], record["op"]]
             if record["outcome"] == "replied":
                 times.append(record["ended"])
-    found = []
+    found, told = [], set()
     for span in spans:
+        slowest: dict[str, tuple[float, str]] = {}
         for (client, op), times in done.items():
-            after = [time - span.end for time in times if time >= span.end]
-            if not after or min(after) > span.recovery:
-                when = f"{min(after):.1f} s" if after else "never"
+            first = min((time for time in times if time >= span.end), default=float("inf"))
+            slowest[client] = max(slowest.get(client, (0.0, "")), (first, op))
+        for client, (first, op) in slowest.items():
+            # Where one fault is felt into the next, it is told once.
+            if first - span.end > span.recovery and (client, first) not in told:
+                when = "never" if first == float("inf") else f"{first - span.end:.1f} s"
                 found.append(f"{client} ({op}) succeeds {when} after the end of {span.name}")
+                told.add((client, first))
     return found
 
 

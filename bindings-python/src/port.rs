@@ -315,17 +315,20 @@ impl LoopPort {
     /// Writes what can be written; then the driver has its turn, where there is something for it.
     fn settle(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = Inside::enter(py);
-        let (has_actions, delay) = loop {
-            let (piece, has_actions, delay) = self.shared().run(py, |state, now| {
+        let mut delay = None;
+        let has_actions = loop {
+            let (piece, has_actions, armed) = self.shared().run(py, |state, now| {
                 let piece = state.take_next(now, |conn| self.is_open(conn));
                 (piece, state.has_news(), state.arm(now))
             })?;
-            let Some((conn, bytes, has_more)) = piece else { break (has_actions, delay) };
+            // Said once: each moves the timer to an earlier moment than the one before.
+            delay = armed.or(delay);
+            let Some((conn, bytes, has_more)) = piece else { break has_actions };
             if let Some(write) = self.write_of(py, conn) {
                 write.bind(py).call1((PyBytes::new(py, &bytes),))?;
             }
             if !has_more {
-                break (has_actions, delay);
+                break has_actions;
             }
         };
         if has_actions || delay.is_some() {
