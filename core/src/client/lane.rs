@@ -284,8 +284,12 @@ impl Lane {
         Some(connection.id())
     }
 
-    /// When `handle_timeout` has something to do for it.
-    pub(crate) fn poll_timeout(&self, can_connect: bool, now: Instant) -> Option<(Instant, WakeupReason)> {
+    /// When `handle_timeout` has something to do for it. `can_connect`: whether another connection may be opened.
+    pub(crate) fn poll_timeout(
+        &self,
+        can_connect: impl Fn() -> bool,
+        now: Instant,
+    ) -> Option<(Instant, WakeupReason)> {
         if let Some(connection) = self.calm().filter(|_| self.reauth_at.is_none()) {
             let command = earlier(self.queue.earliest_deadline(), connection.earliest_deadline());
             let command = command.map(|deadline| (self.clock.when(deadline, now), WakeupReason::Command));
@@ -299,7 +303,9 @@ impl Lane {
         let command = [self.queue.earliest_deadline(), in_flight].into_iter().flatten().min();
         let connection = self.connections().filter_map(Connection::poll_timeout).min_by_key(|(at, _)| *at);
         let handover = match (&self.connection, &self.successor) {
-            (Some(connection), None) if can_connect && self.retired.is_none() => connection.handover_at(),
+            (Some(connection), None) if self.retired.is_none() => {
+                connection.handover_at().filter(|_| can_connect())
+            }
             _ => None,
         };
         let order = self.retired.as_ref().map(|retired| retired.since + ORDER_KEPT_FOR);

@@ -207,6 +207,9 @@ impl Client {
         if self.is_closed || lane.successor.is_some() || lane.retired.is_some() || now < lane.retry_at {
             return;
         }
+        if !self.may_shake_hands() {
+            return;
+        }
         let node = lane.node;
         let Some((login, token)) = self.login(now) else { return };
         if let Some(connection) = self.new_connection(id, node, login, token, now)
