@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     not_before: Instant,
     /// When to look without any other reason.
     next_at: Option<Instant>,
+    /// Since when the seed's connection is waited for, to ask it.
+    seed_awaited_since: Option<Instant>,
     /// Questions in a row that brought nothing.
     failures: u32,
     /// A node was reached where the addresses that are advertised are mapped to.
@@ -75,6 +77,7 @@ impl Cluster {
             asked: None,
             not_before: Instant::default(),
             next_at: None,
+            seed_awaited_since: None,
             failures: 0,
             is_mapping_proven: false,
             complaint: None,
@@ -124,7 +127,7 @@ impl Client {
             (Some(asked), _) => Some(asked.at + ANSWER_PATIENCE),
             (None, Some(_)) if self.topology_source().is_some() => Some(cluster.not_before),
             // The seed's connection is on its way.
-            (None, Some(_)) => None,
+            (None, Some(_)) => cluster.seed_awaited_since.map(|since| since + ANSWER_PATIENCE),
             (None, None) => cluster.next_at,
         }
     }
@@ -158,8 +161,14 @@ impl Client {
             if let Some(seed) = self.lanes.first_mut() {
                 seed.is_wanted = true;
             }
+            let since = *self.cluster.seed_awaited_since.get_or_insert(now);
+            if now >= since + ANSWER_PATIENCE {
+                self.cluster.seed_awaited_since = None;
+                self.handle_topology_failed(now);
+            }
             return self.open_connection(LaneId(0), now);
         };
+        self.cluster.seed_awaited_since = None;
         let Some(connection) = self.lane_mut(lane).and_then(|lane| lane.connection.as_mut()) else { return };
         connection.ask(question);
         let conn = connection.id();
