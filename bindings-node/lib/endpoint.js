@@ -235,7 +235,8 @@ class Endpoint {
   /** A command waits for the login as any other does; whatever the server says to it, it has let the client in. */
   async #firstLogin(driver) {
     const giveUp = new AbortController();
-    this.#onFirstReady = () => giveUp.abort();
+    // That it is a cluster is known only later.
+    this.#onFirstReady = this.#settings.cluster ? undefined : () => giveUp.abort();
     try {
       await driver.abortableCommand(['PING'], undefined, undefined, undefined, giveUp.signal);
     } catch (error) {
