@@ -282,7 +282,11 @@ impl Lane {
     }
 
     /// When `handle_timeout` has something to do for it.
-    pub(crate) fn poll_timeout(&self, can_connect: bool, now: Instant) -> Option<(Instant, WakeupReason)> {
+    pub(crate) fn poll_timeout(
+        &self,
+        can_connect: &dyn Fn() -> bool,
+        now: Instant,
+    ) -> Option<(Instant, WakeupReason)> {
         if let Some(connection) = self.calm().filter(|_| self.reauth_at.is_none()) {
             let command = earlier(self.queue.earliest_deadline(), connection.earliest_deadline());
             let command = command.map(|deadline| (self.clock.when(deadline, now), WakeupReason::Command));
@@ -296,7 +300,7 @@ impl Lane {
         let command = [self.queue.earliest_deadline(), in_flight].into_iter().flatten().min();
         let connection = self.connections().filter_map(Connection::poll_timeout).min_by_key(|(at, _)| *at);
         let handover = match (&self.connection, &self.successor) {
-            (Some(connection), None) if can_connect && self.retired.is_none() => connection.handover_at(),
+            (Some(connection), None) if self.retired.is_none() && can_connect() => connection.handover_at(),
             _ => None,
         };
         let order = self.retired.as_ref().map(|retired| retired.since + ORDER_KEPT_FOR);
