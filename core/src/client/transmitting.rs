@@ -1,7 +1,7 @@
 //! Bytes to write, and memory that comes back.
 
 use super::{Client, ReplyBatch, lanes};
-use crate::connection::{ConnId, Connection};
+use crate::connection::{ConnId, Connection, Queue};
 use crate::time::Now;
 
 impl Client {
@@ -88,9 +88,12 @@ impl Client {
                     connection.is_transmit_signalled = false;
                 }
             }
-            // A successor sends its login and nothing else.
+            // A successor sends no commands of callers.
             None => {
-                if let Some(connection) = lane.connection_of(conn).filter(|own| own.unsent().is_empty()) {
+                let is_done = |own: &&mut Connection| {
+                    own.unsent().is_empty() && !own.wants_seal(&Queue::default())
+                };
+                if let Some(connection) = lane.connection_of(conn).filter(is_done) {
                     connection.is_transmit_signalled = false;
                 }
             }
@@ -102,8 +105,14 @@ impl Client {
         let Some(id) = self.lane_of(conn) else { return };
         let Client { lanes, events, rng, tokens: _, .. } = self;
         let Some(lane) = lanes::get(lanes, id) else { return };
-        let Some((connection, queue)) = lane.sender(conn) else { return };
-        connection.seal(queue, now, rng, events);
+        match lane.sender(conn) {
+            Some((connection, queue)) => connection.seal(queue, now, rng, events),
+            // A successor subscribes before it takes over.
+            None => {
+                let Some(connection) = lane.connection_of(conn) else { return };
+                connection.seal(&mut Queue::default(), now, rng, events);
+            }
+        }
         if !self.events.is_empty() {
             self.act_on_events(id, conn, now);
             self.settle(now);
