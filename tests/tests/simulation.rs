@@ -34,8 +34,10 @@ fn plain_world(world: &mut World, rng: &mut fastrand::Rng) -> u64 {
 
 fn cluster(world: &mut World, rng: &mut fastrand::Rng) -> u64 {
     let shape = [Shape::Managed, Shape::Cache, Shape::OpenSource][rng.usize(0..3)];
-    world.server.cluster = Some(Cluster::new(shape, rng.usize(SHARDS)));
-    world.server.is_hello_unknown = rng.u8(0..6) == 0;
+    let shards = rng.usize(SHARDS);
+    world.server.cluster = Some(Cluster::new(shape, shards));
+    // One shard without HELLO never says anything that only a cluster would say.
+    world.server.is_hello_unknown = shards > 1 && rng.u8(0..6) == 0;
     world.faults = Faults {
         split_one_in: rng.u64(1..6),
         cut_after: rng.u64(20..600) * SECOND,
