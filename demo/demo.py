@@ -2,8 +2,9 @@
 table of how they fare.
 
 They log in with the managed identity of an App Service (Python and Node with Azure's own identity libraries, C by
-asking its endpoint), against the emulator: a real redis-server behind a front that owns tokens and closes every
-connection whose token has ended.
+asking its endpoint), against the emulator as Azure Managed Redis with its clustering policy "OSS": real redis-servers
+behind a front that owns tokens, closes every connection whose token has ended, and advertises addresses that lead
+nowhere. No program is told anything about that: each gets a name, a port and a credential.
 """
 
 import json
@@ -17,7 +18,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOKEN_SECONDS = 20
-COLUMNS = ("language", "commands", "errors", "re-authentications", "token seconds left")
+SHARDS = 3
+COLUMNS = (
+    "language",
+    "commands",
+    "errors",
+    "shards",
+    "connections",
+    "re-authentications",
+    "token seconds left",
+)
 
 
 def programs_of(environment: dict[str, str]) -> dict[str, list[str]]:
@@ -37,6 +47,7 @@ class Program:
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str]):
         self.name, self.latest = name, {}
+        self.configured_port = int(environment["DEMO_PORT"])
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -51,9 +62,15 @@ class Program:
             self.name,
             f"{self.latest.get('commands', 0):,}",
             str(self.latest.get("errors", 0)),
+            str(self.shards()),
+            str(len(self.latest.get("ports", ()))),
             str(self.latest.get("reauthentications", 0)),
             "-" if seconds is None else f"{seconds:.0f}",
         )
+
+    def shards(self) -> int:
+        """How many it has a connection to: each is behind a port of its own."""
+        return len(set(self.latest.get("ports", ())) - {self.configured_port})
 
     def complaints(self, seconds: float) -> list[str]:
         """What did not go as promised."""
@@ -66,7 +83,9 @@ class Program:
             )
         if self.latest.get("commands", 0) < 10 * seconds:
             found.append(f"{self.name} ran {self.latest.get('commands', 0)} commands only")
-        if self.latest.get("reauthentications", 0) < int(seconds // TOKEN_SECONDS):
+        if self.shards() < SHARDS:
+            found.append(f"{self.name} was connected to {self.shards()} of {SHARDS} shards at the end")
+        if self.latest.get("reauthentications", 0) < SHARDS * int(seconds // TOKEN_SECONDS):
             found.append(f"{self.name} re-authenticated {self.latest.get('reauthentications', 0)} times only")
         return found
 
@@ -97,14 +116,8 @@ def watch(programs: list[Program]) -> None:
 
 def main() -> int:
     seconds = float(os.environ.get("DEMO_SECONDS", "40"))
-    command = [
-        os.environ["RESPASS_EMULATOR"],
-        "--port",
-        "0",
-        "--token-ttl",
-        str(TOKEN_SECONDS),
-        "--stdin-lifeline",
-    ]
+    command = [os.environ["RESPASS_EMULATOR"], "--port", "0", "--stdin-lifeline"]
+    command += ["--profile", "amr-oss", "--shards", str(SHARDS), "--token-ttl", str(TOKEN_SECONDS)]
     emulator = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ready = emulator.stdout.readline()
     if not ready:
@@ -121,7 +134,8 @@ def main() -> int:
     }
     environment.pop("IDENTITY_SERVER_THUMBPRINT", None)
     print(
-        f"{facts['profile']} at {facts['host']}:{facts['port']}, tokens of {TOKEN_SECONDS} s, for {seconds:.0f} s"
+        f"{facts['profile']} with {SHARDS} shards at {facts['host']}:{facts['port']}, tokens of {TOKEN_SECONDS} s, "
+        f"for {seconds:.0f} s"
     )
     try:
         commands = programs_of(environment)

@@ -1,4 +1,4 @@
-/* One C program over the blocking surface. */
+/* One C program over the blocking surface, whose keys are in several slots. */
 #define _POSIX_C_SOURCE 200809L
 #include <respass.h>
 #include <time.h>
@@ -42,30 +42,63 @@ static respass_config *configuration(void) {
     return config;
 }
 
-/* Whether the value that was written is read back. */
+enum { KEYS = 6 };
+static const char *const KEY[KEYS] = {"c:0", "c:1", "c:2", "c:3", "c:4", "c:5"};
+
+/* Whether the reply is so many times that text. */
+static int holds_everywhere(const respass_reply *reply, const char *text) {
+    respass_tape tape;
+    size_t len = strlen(text), index;
+    if (respass_reply_tape(reply, &tape) || tape.nodes[0].count != KEYS) return 0;
+    for (index = 1; index <= KEYS; index++) {
+        const respass_node *node = &tape.nodes[index];
+        if (node->count != len || memcmp(tape.bytes.data + node->value, text, len)) return 0;
+    }
+    return 1;
+}
+
+/* Whether the values that were written are read back: MGET is one command to each node that holds some of them. */
 static int write_and_read(respass_client *client, count *state, long value, respass_error *error) {
+    const char *mget[KEYS + 1] = {"MGET"};
     char text[32];
     respass_reply *reply;
-    respass_slice found;
-    int is_right;
+    int is_right, index;
     snprintf(text, sizeof text, "%ld", value);
-    if (RESPASS_CMD(client, NULL, error, "SET", "c:0", text)) return 0;
+    for (index = 0; index < KEYS; index++) {
+        if (RESPASS_CMD(client, NULL, error, "SET", KEY[index], text)) return 0;
+        state->commands++;
+        mget[index + 1] = KEY[index];
+    }
+    if (respass_command(client, KEYS + 1, mget, NULL, &reply, error)) return 0;
     state->commands++;
-    if (RESPASS_CMD(client, &reply, error, "GET", "c:0")) return 0;
-    state->commands++;
-    is_right = !respass_reply_text(reply, &found) && found.len == strlen(text) && !memcmp(found.data, text, found.len);
-    if (!is_right) snprintf(error->message, sizeof error->message, "c:0 is not %ld", value);
+    is_right = holds_everywhere(reply, text);
+    if (!is_right) snprintf(error->message, sizeof error->message, "not every key is %ld", value);
     respass_reply_free(reply);
     return is_right;
+}
+
+/* The ports of the connections that are logged in, as JSON. */
+static void print_ports(respass_client *client) {
+    respass_connection_status connection;
+    size_t total, index;
+    const char *separator = "";
+    if (respass_client_connection_count(client, &total)) return;
+    for (index = 0; index < total; index++) {
+        if (respass_client_connection_at(client, index, &connection) || !connection.is_ready) continue;
+        printf("%s%u", separator, (unsigned)connection.port);
+        separator = ", ";
+    }
 }
 
 static void report(respass_client *client, const count *state) {
     respass_auth_status status;
     if (respass_client_auth_status(client, &status)) return;
     printf("{\"commands\": %ld, \"errors\": %ld, \"last_error\": \"%s\", \"reauthentications\": %lld, "
-           "\"token_seconds_left\": %.1f}\n",
+           "\"token_seconds_left\": %.1f, \"ports\": [",
            state->commands, state->errors, state->last_error, (long long)status.reauth_count,
            (double)status.expires_on_us / 1e6 - wall_clock());
+    print_ports(client);
+    printf("]}\n");
     fflush(stdout);
 }
 

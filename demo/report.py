@@ -25,6 +25,7 @@ class Count:
             "commands": self.commands,
             "errors": self.errors,
             "last_error": self.last_error,
+            "ports": [connection.port for connection in status["connections"] if connection.is_ready],
             "reauthentications": status["reauth_count"],
             "token_seconds_left": status["expires_at"] and status["expires_at"] - time.time(),
         }

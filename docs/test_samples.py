@@ -11,9 +11,11 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +82,42 @@ def azure(emulator_path: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """One emulator for all samples."""
     with (
         pytest.MonkeyPatch.context() as environment,
-        run_emulator(emulator_path, 60, environment) as emulator,
+        run_emulator(emulator_path, 60, environment, "amr-oss") as emulator,
     ):
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def forwarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port on this machine of a cluster's only node, which advertises port 7000 of a host that is elsewhere."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--save", "", "--cluster-enabled", "yes"]
+    command += ["--cluster-announce-ip", "10.0.0.1", "--cluster-announce-port", "7000"]
+    command += ["--cluster-port", str(free_port()), "--bind", "127.0.0.1"]
+    process = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("node"), stdout=subprocess.DEVNULL)
+    try:
+        for words in (["cluster", "addslotsrange", "0", "16383"], ["cluster", "info"]):
+            wait_for_reply(port, words, b"OK" if len(words) > 2 else b"cluster_state:ok")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def wait_for_reply(port: int, words: list[str], expected: bytes) -> None:
+    """Asks until the server is there and answers so."""
+    for _ in range(200):
+        done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, timeout=10, check=False)
+        if expected in done.stdout:
+            return
+        time.sleep(0.05)
+    raise AssertionError(done.stdout + done.stderr)
 
 
 @pytest.fixture
@@ -111,7 +146,7 @@ def environment(azure: Emulator, tmp_path: Path, emulator_path: str) -> dict[str
     }
 
 
-def adapted(block: Block, azure: Emulator, server: Server) -> str:
+def adapted(block: Block, azure: Emulator, server: Server, forwarded: int) -> str:
     """The sample with the addresses that exist here, and with little patience."""
     language, text = block.language, block.text
     text = text.replace("time.sleep(1)", "time.sleep(0.01)")
@@ -124,6 +159,7 @@ def adapted(block: Block, azure: Emulator, server: Server) -> str:
     )
     text = text.replace('"localhost", 6379', f'"localhost", {server.port}')
     text = text.replace("redis://localhost:6379", f"redis://localhost:{server.port}")
+    text = text.replace('"localhost", 7000', f'"localhost", {forwarded}')
     text = text.replace(CLIENT_ID, azure.facts["client_id"])
     assert not re.search(r"azure\.net|windows\.net|6379", text), "an address that the test does not know"
     return text
@@ -140,11 +176,16 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
 def test_python_samples_run(
-    block: Block, azure: Emulator, server: Server, tmp_path: Path, environment: dict[str, str]
+    block: Block,
+    azure: Emulator,
+    server: Server,
+    forwarded: int,
+    tmp_path: Path,
+    environment: dict[str, str],
 ) -> None:
     is_test = "\ndef test_" in block.text
     path = tmp_path / ("test_sample.py" if is_test else "sample.py")
-    path.write_text(adapted(block, azure, server))
+    path.write_text(adapted(block, azure, server, forwarded))
     before = azure.admin("/stats")["auth_accepted"]
     if is_test:
         assert " passed" in run([sys.executable, "-m", "pytest", "-q", str(path)], tmp_path, environment)
@@ -161,12 +202,17 @@ def node_project() -> Path:
 
 @pytest.mark.parametrize("block", SCRIPT, ids=lambda block: block.name)
 def test_javascript_and_typescript_samples_run(
-    block: Block, azure: Emulator, server: Server, node_project: Path, environment: dict[str, str]
+    block: Block,
+    azure: Emulator,
+    server: Server,
+    forwarded: int,
+    node_project: Path,
+    environment: dict[str, str],
 ) -> None:
     # Modules are looked for beside the program.
     name = f"sample-{block.page.stem}-{block.line}"
     path = node_project / f"{name}.{ {'js': 'mjs', 'cjs': 'cjs', 'ts': 'mts'}[block.language] }"
-    path.write_text(adapted(block, azure, server))
+    path.write_text(adapted(block, azure, server, forwarded))
     before = azure.admin("/stats")["auth_accepted"]
     if block.language == "ts":
         tsc = ["npx", "tsc", "--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"]
@@ -178,7 +224,12 @@ def test_javascript_and_typescript_samples_run(
 
 @pytest.mark.parametrize("block", C, ids=lambda block: block.name)
 def test_c_samples_build_and_run(
-    block: Block, azure: Emulator, server: Server, tmp_path: Path, environment: dict[str, str]
+    block: Block,
+    azure: Emulator,
+    server: Server,
+    forwarded: int,
+    tmp_path: Path,
+    environment: dict[str, str],
 ) -> None:
     prefix = Path(os.environ["RESPASS_C_PREFIX"])
     environment |= {
@@ -186,7 +237,7 @@ def test_c_samples_build_and_run(
         "LD_LIBRARY_PATH": str(prefix / "lib"),
         "SSL_CERT_FILE": azure.ca,
     }
-    (tmp_path / "sample.c").write_text(adapted(block, azure, server))
+    (tmp_path / "sample.c").write_text(adapted(block, azure, server, forwarded))
     examples = REPOSITORY / "ffi-c" / "examples"
     build = f"cc -std=c99 -Wall -Wextra -Werror -I{examples} -o sample sample.c $(pkg-config --cflags --libs respass)"
     run(["sh", "-c", build], tmp_path, environment)

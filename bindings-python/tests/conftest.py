@@ -179,10 +179,12 @@ def emulator_path() -> str:
 
 
 @contextlib.contextmanager
-def run_emulator(path: str, token_ttl: int, environment: pytest.MonkeyPatch) -> Iterator[Emulator]:
+def run_emulator(
+    path: str, token_ttl: int, environment: pytest.MonkeyPatch, profile: str = "amr-nocluster"
+) -> Iterator[Emulator]:
     """An emulator that the identity libraries find through the environment."""
     process = subprocess.Popen(
-        [path, "--profile", "amr-nocluster", "--token-ttl", str(token_ttl), "--port", "0",
+        [path, "--profile", profile, "--token-ttl", str(token_ttl), "--port", "0",
          "--identity-port", "0", "--stdin-lifeline"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip

@@ -9,20 +9,20 @@ from .exceptions import ConfigurationError
 
 #: Accepted, whatever they say, and why nothing follows from them.
 NOT_NEEDED: dict[str, str] = {
-    "auto_close_connection_pool": "a client owns its one connection",
+    "auto_close_connection_pool": "a client owns its connections",
     "driver_info": "the library's name is not changed",
     "health_check_interval": "a silent connection is tried by itself, within 35 seconds",
     "legacy_responses": "replies have the shapes that are redis-py's default",
     "lib_name": "the library's name is not changed",
     "lib_version": "the library's name is not changed",
     "maint_notifications_config": "lost connections are made again by themselves",
-    "max_connections": "all threads and tasks share one connection",
+    "max_connections": "all threads and tasks share one connection to each server",
     "oss_cluster_maint_notifications_handler": "lost connections are made again by themselves",
     "protocol": "RESP3 where the server has it, else RESP2; replies are the same",
     "retry": "connecting is tried again by itself; a command that may have run is never sent twice",
     "retry_on_error": "a command that may have run is never sent twice",
     "retry_on_timeout": "a command that may have run is never sent twice",
-    "single_connection_client": "there is one connection anyway",
+    "single_connection_client": "there is one connection to each server anyway",
     "socket_keepalive": "always on",
     "socket_keepalive_options": "30 s idle, then 3 probes 5 s apart",
     "socket_read_size": "reads are as large as pays",
