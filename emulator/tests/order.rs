@@ -64,7 +64,8 @@ fn what_a_monitor_sees_is_no_reply() {
         assert_eq!(monitor.ask(&["AUTH", emulator.oid(), &token]), "+OK");
         assert_eq!(emulator.stats()["connections"][0]["auth_count"], 2, "its login was told from the rest");
         assert_eq!(emulator.stats()["connections"][0]["lane"], "monitor");
-        assert_eq!(monitor.ask(&["AUTH", emulator.oid(), "bad"]).split(' ').next(), Some("-WRONGPASS"));
+        let line = monitor.reply();
+        assert!(line.ends_with(r#""AUTH" "(redacted)" "(redacted)""#), "{line}");
     }
 }
 

@@ -136,7 +136,7 @@ const FORMATION_TIMEOUT: Duration = Duration::from_millis(400);
 /// The node timeout of the cluster when it is there: no server is taken for dead, however busy the machine is.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-const FORMATION_MAX: Duration = Duration::from_secs(10);
+const FORMATION_MAX: Duration = Duration::from_secs(30);
 
 async fn wait_until(
     deadline: Instant,
