@@ -88,7 +88,7 @@ struct Connection {
     oid: Option<String>,
     /// Seconds since 1970; null for an access key.
     token_exp: Option<i64>,
-    /// main, subscriptions, blocking or transactions.
+    /// main, subscriptions, blocking, transactions or monitor.
     lane: &'static str,
     logged_in: bool,
     /// Logins accepted.

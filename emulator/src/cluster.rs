@@ -270,3 +270,23 @@ pub(crate) const ADVERTISED: &str = "127.0.0.2";
 
 /// The lowest node id on Azure Managed Redis; its port is 8502.
 const FIRST_NUMBER: u16 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{ClusterRefusal, Select};
+    use crate::options::Profile;
+
+    #[test]
+    fn nodes_have_the_ports_that_azure_gives_them() {
+        let ports = |profile, shards| {
+            let dialect = Dialect::new(profile, ClusterRefusal::Disabled, Select::Ignore);
+            let count = Cluster::node_count(dialect, shards);
+            let ports = (0..count).map(|node| Cluster::node_port(dialect, node, count, 8_502));
+            ports.collect::<Vec<u16>>()
+        };
+        assert_eq!(ports(Profile::AmrOss, 3), [8_504, 8_503, 8_502]);
+        assert_eq!(ports(Profile::AcrCluster, 2), [8_502, 8_503, 8_504, 8_505]);
+        assert!(ports(Profile::AmrNocluster, 1).is_empty());
+    }
+}

@@ -225,8 +225,7 @@ const AMONG_SERVERS: &[&str] = &["config", "migrate", "psync", "replconf"];
 const MANAGED_CLUSTER: &[&str] = &["help", "info", "keyslot", "nodes", "shards", "slots"];
 
 /// Commands that Redis Software or Azure Managed Redis refuse as unknown; renaming to nothing gives the very
-/// text, `ERR unknown command 'READONLY', with args beginning with: `. MONITOR is on the list because the
-/// front cannot tell its stream from replies.
+/// text, `ERR unknown command 'READONLY', with args beginning with: `.
 const MANAGED_MISSING: &[&str] = &[
     "asking",
     "bgrewriteaof",
@@ -236,7 +235,6 @@ const MANAGED_MISSING: &[&str] = &[
     "lastsave",
     "latency",
     "migrate",
-    "monitor",
     "move",
     "psync",
     "readonly",
@@ -285,7 +283,6 @@ const CACHE_MISSING: &[&str] = &[
     "debug",
     "migrate",
     "module",
-    "monitor",
     "psync",
     "replconf",
     "replicaof",

@@ -20,14 +20,15 @@
 //! - Microsoft Entra ID's token endpoint for client secrets, certificates and federated (workload) identities;
 //! - an admin endpoint with statistics, odd tokens and faults.
 //!
-//! What it does not emulate: the maintenance notices of Redis Enterprise, Azure's connection and size limits. `MONITOR`, `CLIENT REPLY`, inline commands and subscribing inside
-//! MULTI are refused or unsupported, because the front counts replies; verbatim strings in formats other
-//! than `txt` and `mkd` end the connection. Nobody measured Azure's own delay between a token's expiry and
-//! the close; here it is none, unless a fault sets one. Nobody has published how a proxy treats transactions
-//! over several slots; here it refuses the first command that leaves the slot. COMMAND, the replies to INFO
-//! and HELLO inside MULTI, and scripts show the redis-server that runs behind all this; so does the shape of
-//! replies that later versions changed. Rights on AMR are those of that server's ACL categories. Scripts that
-//! ask for the topology see the servers; clients that ask for it inside MULTI are refused.
+//! What it does not emulate: the maintenance notices of Redis Enterprise, Azure's connection and size limits.
+//! `CLIENT REPLY`, inline commands and subscribing inside MULTI are refused or unsupported, because the front
+//! counts replies; verbatim strings in formats other than `txt` and `mkd` end the connection. Nobody measured
+//! Azure's own delay between a token's expiry and the close; here it is none, unless a fault sets one. Nobody
+//! has published how a proxy treats transactions over several slots; here it refuses the first command that
+//! leaves the slot. COMMAND, the replies to INFO and HELLO inside MULTI, and scripts show the redis-server that
+//! runs behind all this; so does the shape of replies that later versions changed. Rights on AMR are those of
+//! that server's ACL categories. Scripts that ask for the topology see the servers; clients that ask for it
+//! inside MULTI are refused.
 //!
 //! When it is ready it prints one JSON line that says where everything is. It ends on SIGTERM, on SIGINT, and
 //! with `--stdin-lifeline` when its standard input closes; its servers end with it, however it ends (on

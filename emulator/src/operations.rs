@@ -78,8 +78,14 @@ impl Operations {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Begins an operation; what takes time goes on behind it.
+    /// Begins an operation; what takes time goes on behind it. It goes on too if whoever asked is gone.
     pub(crate) async fn begin(self: &Arc<Operations>, operation: Operation) -> Result<(), String> {
+        let operations = Arc::clone(self);
+        let task = tokio::spawn(async move { operations.perform(operation).await });
+        task.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn perform(self: &Arc<Operations>, operation: Operation) -> Result<(), String> {
         match operation {
             Operation::CloseNode { door, time } => self.close_node(door, time),
             Operation::RetireNode { node, stale } => return self.retire_node(node, stale).await,

@@ -3,6 +3,7 @@
 mod rig;
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use rig::{Client, Emulator, encode};
@@ -128,6 +129,33 @@ fn redirects_name_the_node_at_an_address_where_nobody_listens() {
         let reply = client.ask(&["DISCARD"]) + &client.ask(&["EVAL", forged, "0"]);
         assert_eq!(reply, "+OK-MOVED 12182 10.0.0.1:6379", "what a script says is its own");
     }
+}
+
+#[test]
+fn a_client_that_dials_what_it_is_told_fails() {
+    let emulator = amr();
+    let run = |key: &str| {
+        let output = Command::new("timeout")
+            .args([
+                "10",
+                "redis-cli",
+                "-c",
+                "--tls",
+                "--cacert",
+                emulator.text("ca_file"),
+                "--sni",
+                "localhost",
+            ])
+            .args(["-h", "localhost", "-p", &emulator.ready["port"].to_string(), "--user", emulator.oid()])
+            .args(["GET", key])
+            .env("REDISCLI_AUTH", emulator.token(&Value::Null))
+            .output()
+            .expect("redis-cli is there");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert_eq!(run("{b}none"), "\n", "where it connects first, all is well");
+    let told = format!("Could not connect to Redis at 127.0.0.2:{}", emulator.node_port(2));
+    assert!(run("foo").contains(&told), "{}", run("foo"));
 }
 
 #[test]

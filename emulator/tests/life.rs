@@ -2,11 +2,13 @@
 
 mod rig;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use rig::{Emulator, within};
+use serde_json::json;
 
 /// Whether a process runs; one that only waits to be collected does not.
 fn runs(pid: u64) -> bool {
@@ -45,6 +47,28 @@ fn signals_end_it_and_its_server() {
         assert!(emulator.child.wait().expect("it ends").success(), "{name}");
         assert!(!runs(pid), "{name}");
     }
+}
+
+#[test]
+fn all_servers_of_a_cluster_end_with_it() {
+    let mut emulator = Emulator::with(&["--profile", "amr-oss", "--shards", "2"]);
+    let stats = emulator.stats();
+    let pids: Vec<u64> =
+        stats["servers"].as_array().expect("a list").iter().filter_map(|one| one["pid"].as_u64()).collect();
+    assert!(pids.len() == 4 && pids.iter().all(|pid| runs(*pid)), "a primary and a replica for each shard");
+    signal(&emulator, "TERM");
+    assert!(emulator.child.wait().expect("it ends").success());
+    assert!(!pids.iter().any(|pid| runs(*pid)));
+}
+
+#[test]
+fn the_nodes_of_a_cluster_may_have_ports_in_a_row() {
+    let is_free = |port: &u16| (0..4).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok());
+    let first = (23_000..32_000).step_by(4).find(is_free).expect("four free ports");
+    let emulator = Emulator::with(&["--profile", "amr-oss", "--node-port", &first.to_string()]);
+    assert_eq!([0, 1, 2].map(|node| emulator.node_port(node)), [first + 2, first + 1, first]);
+    emulator.strike(&json!({ "kind": "retire-node", "node": 2 }));
+    assert_eq!(emulator.node_port(2), first + 3);
 }
 
 #[cfg(target_os = "linux")]

@@ -48,6 +48,28 @@ fn a_command_may_come_in_any_pieces() {
 }
 
 #[test]
+fn what_a_monitor_sees_is_no_reply() {
+    for profile in ["amr-nocluster", "acr-single"] {
+        let emulator = Emulator::with(&["--profile", profile]);
+        let (mut monitor, mut other) = (emulator.log_in(2), emulator.log_in(60));
+        assert_eq!(monitor.ask(&["MONITOR"]), "+OK");
+        let mut see = |command: &[&str], shown: &str| {
+            assert!(other.ask(command).starts_with(['+', '$']));
+            let line = monitor.reply();
+            assert!(line.starts_with("+1") && line.ends_with(shown), "{line}");
+        };
+        see(&["SET", "k", "v"], "\"SET\" \"k\" \"v\"");
+        see(&["GET", "k"], "\"GET\" \"k\"");
+        let token = emulator.token(&Value::Null);
+        assert_eq!(monitor.ask(&["AUTH", emulator.oid(), &token]), "+OK");
+        assert_eq!(emulator.stats()["connections"][0]["auth_count"], 2, "its login was told from the rest");
+        assert_eq!(emulator.stats()["connections"][0]["lane"], "monitor");
+        let line = monitor.reply();
+        assert!(line.ends_with(r#""AUTH" "(redacted)" "(redacted)""#), "{line}");
+    }
+}
+
+#[test]
 fn a_large_value_goes_through() {
     let emulator = Emulator::start();
     let mut client = emulator.log_in(60);

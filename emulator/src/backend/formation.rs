@@ -114,12 +114,18 @@ pub(super) async fn complete(controls: &[Control], seats: &[Seat]) -> Result<(),
         wait_until(deadline, async || serves(control).await).await?;
         control.ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]).await?;
     }
-    for control in controls {
-        wait_until(deadline, async || is_complete(control, seats).await).await?;
-    }
+    wait_until_complete(controls, seats, deadline).await?;
     let timeout = TIMEOUT.as_millis().to_string();
     for control in controls {
         control.ask(&["CONFIG", "SET", "cluster-node-timeout", &timeout]).await?;
+    }
+    // With the short timeout a busy machine may have taken a server for dead.
+    wait_until_complete(controls, seats, deadline).await
+}
+
+async fn wait_until_complete(controls: &[Control], seats: &[Seat], deadline: Instant) -> Result<(), String> {
+    for control in controls {
+        wait_until(deadline, async || is_complete(control, seats).await).await?;
     }
     Ok(())
 }
@@ -130,7 +136,7 @@ const FORMATION_TIMEOUT: Duration = Duration::from_millis(400);
 /// The node timeout of the cluster when it is there: no server is taken for dead, however busy the machine is.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-const FORMATION_MAX: Duration = Duration::from_secs(10);
+const FORMATION_MAX: Duration = Duration::from_secs(30);
 
 async fn wait_until(
     deadline: Instant,
@@ -156,11 +162,10 @@ async fn is_complete(control: &Control, seats: &[Seat]) -> Result<bool, String> 
     let nodes = control.text(&["CLUSTER", "NODES"]).await?;
     Ok(seats.iter().enumerate().all(|(number, seat)| {
         let role = if number % 2 == 0 { "master" } else { "slave" };
-        let own = |line: &&str| line.starts_with(&seat.id);
-        nodes.lines().find(own).is_some_and(|line| {
-            let mut words = line.split(' ');
-            let linked = line.contains("myself") || line.contains(" connected");
-            linked && words.nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == role))
+        nodes.lines().find(|line| line.starts_with(&seat.id)).is_some_and(|line| {
+            let flags: Vec<&str> = line.split(' ').nth(2).unwrap_or_default().split(',').collect();
+            let is_linked = flags.contains(&"myself") || line.contains(" connected");
+            is_linked && flags.contains(&role) && !flags.iter().any(|flag| flag.starts_with("fail"))
         })
     }))
 }

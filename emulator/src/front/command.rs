@@ -78,6 +78,8 @@ impl<'b> Command<'b> {
         let blocks = || self.arguments().iter().any(|argument| argument.eq_ignore_ascii_case(b"block"));
         if matches!(self.name(), Name::Subscribe(_)) {
             Some("subscriptions")
+        } else if matches!(self.name(), Name::Monitor) {
+            Some("monitor")
         } else if is(&BLOCKING) || (is(&["xread", "xreadgroup"]) && blocks()) {
             Some("blocking")
         } else if is(&["watch"]) {
@@ -104,6 +106,7 @@ impl<'b> Command<'b> {
             },
             Name::Info => Expected::Info,
             Name::Cluster => View::of(&self.arguments()).map_or(Expected::Ordinary(1), Expected::Topology),
+            Name::Monitor => Expected::Monitor,
             Name::Exec => Expected::Exec,
             Name::Discard => Expected::Discard,
             Name::Subscribe(space) => Expected::Confirmations(argument_count - 1, space, true),
@@ -187,6 +190,7 @@ impl<'b> Command<'b> {
             4 if is(b"info") => Name::Info,
             5 if is(b"hello") => Name::Hello,
             7 if is(b"cluster") => Name::Cluster,
+            7 if is(b"monitor") => Name::Monitor,
             7 if is(b"discard") => Name::Discard,
             9 if is(b"subscribe") => Name::Subscribe(Space::Channel),
             10 if is(b"psubscribe") => Name::Subscribe(Space::Pattern),
@@ -204,6 +208,7 @@ enum Name {
     Hello,
     Info,
     Cluster,
+    Monitor,
     Exec,
     Discard,
     Subscribe(Space),

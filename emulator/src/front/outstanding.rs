@@ -25,6 +25,8 @@ pub(super) enum Expected {
     Topology(View),
     /// The server got a mistake in place of the command.
     Refused(Refused),
+    /// From its `+OK` on, commands of others arrive as simple strings.
+    Monitor,
     Exec,
     Discard,
     /// So many confirmations of subscriptions (or of their ends, for false), or one error.
@@ -69,6 +71,7 @@ pub(super) struct Outstanding {
     /// Whether the server speaks RESP3 on this connection.
     pub(super) resp3: bool,
     subscriptions: [BTreeSet<Vec<u8>>; 3],
+    monitors: bool,
     /// Commands queued in the open MULTI.
     queued_count: usize,
     /// HELLO and logins among them: position, and the opinion if it is a login.
@@ -99,7 +102,10 @@ impl Outstanding {
         let Some(Expected::Ordinary(run)) = self.queue.front_mut() else {
             return false;
         };
-        if frame[0] == b'>' || (!self.resp3 && self.subscriptions.iter().any(|names| !names.is_empty())) {
+        if frame[0] == b'>'
+            || self.monitors
+            || (!self.resp3 && self.subscriptions.iter().any(|names| !names.is_empty()))
+        {
             return false;
         }
         // In a MULTI; the position of a login in it depends on this count.
@@ -116,6 +122,9 @@ impl Outstanding {
         match reply {
             Reply::Push(elements) => return self.settle_push(elements),
             Reply::Array(elements) if !self.resp3 && is_message(elements) && self.is_subscribed() => {
+                return Settled::OutOfBand;
+            }
+            Reply::Simple(line) if self.monitors && line.first().is_some_and(u8::is_ascii_digit) => {
                 return Settled::OutOfBand;
             }
             Reply::Array(elements) if !self.resp3 && self.is_moved_away(elements) => {
@@ -136,6 +145,10 @@ impl Outstanding {
             }
             Expected::Info | Expected::Topology(_) => {
                 self.queued_count += usize::from(is_queued(reply));
+                Settled::Answered
+            }
+            Expected::Monitor => {
+                self.monitors |= *reply == Reply::Simple(b"OK");
                 Settled::Answered
             }
             Expected::Refused(refused) => Settled::Refused(refused),
