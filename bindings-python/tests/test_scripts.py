@@ -96,18 +96,6 @@ def test_a_pipeline_can_be_used_again_after_success_and_after_an_error(r: respas
     assert p.execute() == []
 
 
-def test_what_needs_a_connection_of_its_own_is_refused_and_says_so(r: respass.Redis[str]) -> None:
-    for call in (
-        lambda: r.transaction(lambda p: None, "k"),
-        lambda: r.pubsub(),
-        lambda: r.monitor(),
-        lambda: r.pipeline().watch("k"),
-        lambda: r.xread({"s": "$"}, block=10),
-    ):
-        with pytest.raises(respass.UnsupportedCommandError, match=r"connection of its own|shared connection"):
-            call()
-
-
 def test_iterators_give_everything_once(r: respass.Redis[str], server: Server) -> None:
     r.mset({f"key:{n}": n for n in range(300)})
     r.hset("h", mapping={f"f{n}": n for n in range(300)})

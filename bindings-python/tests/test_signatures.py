@@ -27,7 +27,8 @@ DIFFERENT: dict[str, str] = {
     "georadiusbymember": "`unit` shows its default",
     "latency_graph": "the command needs an event",
     "from_url": "options are typed",
-    "watch": "refused",
+    "pubsub": "options are named",
+    "transaction": "options are named",
 }
 
 
