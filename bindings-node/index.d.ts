@@ -202,7 +202,7 @@ export interface ConnectionStatus extends Address {
 /** Something that happened to the login. Holds no secret. */
 export interface AuthEvent {
   /**
-   * `renewed`: the connection has a newer token. `late`: the newer token should be here by now. `failed`: the
+   * `renewed`: a connection has a newer token. `late`: the newer token should be here by now. `failed`: the
    * credential or the server refused; it is tried again. `expired`: the token has ended and there is no other.
    */
   kind: 'renewed' | 'late' | 'failed' | 'expired';

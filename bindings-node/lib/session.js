@@ -9,6 +9,8 @@ class Session {
   #driver;
   #id;
   #isClosed = false;
+  /** What has not ended of what was sent. */
+  #running = new Set();
 
   /** Throws where the client takes none. */
   constructor(driver) {
@@ -17,15 +19,13 @@ class Session {
   }
 
   command(args, transform, client, mapping, signal) {
-    if (this.#isClosed) return Promise.reject(ended());
-    return this.#driver.commandIn(this.#id, args, transform, client, mapping, signal);
+    return this.#run(() => this.#driver.commandIn(this.#id, args, transform, client, mapping, signal));
   }
 
   transaction(batch) {
-    if (this.#isClosed) return Promise.reject(ended());
     // Whatever becomes of it, the server watches nothing any more.
     this.isWatching = false;
-    return this.#driver.transactionIn(this.#id, batch);
+    return this.#run(() => this.#driver.transactionIn(this.#id, batch));
   }
 
   /** Several commands, one after the other. */
@@ -47,11 +47,21 @@ class Session {
     return this.command(['UNWATCH'], undefined, client, options?.typeMapping, options?.signal);
   }
 
-  /** Its connection is another's from now on. */
-  close() {
+  /** Takes no more commands; when those that were sent have ended, its connection is another's. */
+  async close() {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    await Promise.allSettled(this.#running);
     this.#driver.closeSession(this.#id);
+  }
+
+  #run(send) {
+    if (this.#isClosed) return Promise.reject(ended());
+    const result = send();
+    this.#running.add(result);
+    const forget = () => this.#running.delete(result);
+    result.then(forget, forget);
+    return result;
   }
 }
 

@@ -1,10 +1,12 @@
 'use strict';
 // What has a connection of its own: blocking commands, WATCH, execute, MONITOR.
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const net = require('node:net');
 const { test } = require('node:test');
 const reference = require('@redis/client');
 const { AbortError, ClientClosedError, NoPermissionError, WatchError } = require('..');
-const { connect, next, sleep, startClient, until } = require('./rig');
+const { connect, next, sleep, startClient, startServer, until } = require('./rig');
 
 test('a blocking command waits as long as it says, and holds up nobody', async (t) => {
   const { client } = await startClient(t, { commandTimeout: 300 });
@@ -131,8 +133,42 @@ test('inside of execute commands run in order, and none after it', async (t) => 
   });
   assert.deepEqual(result, ['OK', 2, 'ab', 'ab', 2]);
   await assert.rejects(kept.get('k'), ClientClosedError);
+  let unawaited;
+  await client.execute((own) => { unawaited = [own.set('k', 'c'), own.get('k')]; });
+  assert.deepEqual(await Promise.all(unawaited), ['OK', 'c'], 'what was sent is not given up');
   await assert.rejects(client.execute(() => { throw new Error('mine'); }), /mine/);
   await assert.rejects(client.execute(async (own) => own.lPop('k')), /WRONGTYPE/);
+});
+
+test('a socket that takes nothing holds up itself alone', async (t) => {
+  const { host, port } = await startServer(t);
+  const links = [];
+  const proxy = net.createServer((link) => {
+    const onward = net.connect(port, host);
+    links.push(link);
+    for (const socket of [link, onward]) socket.on('error', () => {});
+    link.pipe(onward).on('close', () => link.destroy());
+    onward.pipe(link).on('close', () => onward.destroy());
+  }).listen(0, '127.0.0.1');
+  t.after(() => proxy.close());
+  await once(proxy, 'listening');
+  const client = await connect(t, { socket: { host, port: proxy.address().port } });
+  await client.execute(async (own) => {
+    await own.ping();
+    links[1].pause();
+    const large = 'x'.repeat(24 << 20);
+    let isStored = false;
+    const stored = own.set('large', large).then(() => { isStored = true; });
+    for (let i = 0; i < 100; i++) assert.equal(await client.set('small', String(i)), 'OK');
+    const also = client.set('other', large);
+    assert.equal(await client.blPop('none', 0.05), null);
+    await also;
+    assert.equal(isStored, false);
+    links[1].resume();
+    await stored;
+    assert.equal(await own.strLen('large'), large.length);
+  });
+  client.destroy();
 });
 
 test('monitor tells every command, in the words of node-redis, until it is ended', async (t) => {
