@@ -11,7 +11,7 @@
 #include "settings.h"
 
 typedef struct app {
-    int published, heard, gaps, renewals;
+    int published, answered, heard, gaps, renewals;
     bool is_subscribed;
 } app;
 
@@ -57,14 +57,15 @@ static void on_message(respass_driver *driver, const respass_message *message, v
 }
 
 static void on_published(respass_driver *driver, const respass_driver_reply *reply, void *data) {
-    (void)driver, (void)data;
+    (void)driver;
     if (reply->error) stop("PUBLISH", reply->text);
+    ((app *)data)->answered++;
 }
 
 int main(int argc, char **argv) {
-    app state = {0, 0, 0, 0, false};
+    app state = {0, 0, 0, 0, 0, false};
     respass_driver_events events = {&state, on_token_needed, on_notice, NULL, NULL};
-    const char *channel = "example:channel";
+    const char *channel = "example:subscribe_poll";
     respass_driver *driver = NULL;
     respass_config *config;
     uint64_t subscriber, next = 0;
@@ -84,10 +85,12 @@ int main(int argc, char **argv) {
         respass_core_error_text(driver->core, &why);
         stop("SUBSCRIBE", why);
     }
-    while (left > 0 || state.heard < state.published) {
+    /* Whether a message was missed is known a while after the last one was published. */
+    while (left > 0 || state.answered < state.published ||
+           (state.heard < state.published && driver->now.monotonic_us < next + 5000000)) {
         uint64_t now = driver->now.monotonic_us;
         if (state.is_subscribed && left > 0 && now >= next) {
-            RESPASS_SUBMIT(driver, on_published, NULL, "PUBLISH", channel, "hello");
+            RESPASS_SUBMIT(driver, on_published, &state, "PUBLISH", channel, "hello");
             state.published++;
             next = now + 100000;
             left--;

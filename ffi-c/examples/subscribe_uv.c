@@ -9,12 +9,12 @@
 #include "app_service_token.h"
 #include "settings.h"
 
-static const char *const CHANNEL = "example:channel";
+static const char *const CHANNEL = "example:subscribe_uv";
 
 typedef struct app {
     respass_driver *driver;
     uv_timer_t timer;
-    int left, published, heard, gaps, renewals;
+    int left, published, answered, heard, gaps, renewals;
 } app;
 
 typedef struct question {
@@ -56,27 +56,44 @@ static void on_notice(respass_driver *driver, const respass_output *notice, void
     printf("%.*s\n", (int)notice->text.len, (const char *)notice->text.data);
 }
 
+static void end(uv_timer_t *timer) {
+    app *state = timer->data;
+    if (uv_is_closing((uv_handle_t *)timer)) return;
+    uv_close((uv_handle_t *)timer, NULL);
+    respass_driver_close(state->driver);
+}
+
+static void end_if_done(app *state) {
+    if (state->left == 0 && state->answered == state->published && state->heard == state->published)
+        end(&state->timer);
+}
+
 static void on_published(respass_driver *driver, const respass_driver_reply *reply, void *data) {
-    (void)driver, (void)data;
+    app *state = data;
+    (void)driver;
     if (reply->error) stop("PUBLISH", reply->text);
+    state->answered++;
+    end_if_done(state);
 }
 
 static void on_timer(uv_timer_t *timer) {
     app *state = timer->data;
-    RESPASS_SUBMIT(state->driver, on_published, NULL, "PUBLISH", CHANNEL, "hello");
+    RESPASS_SUBMIT(state->driver, on_published, state, "PUBLISH", CHANNEL, "hello");
     state->published++;
-    if (--state->left == 0) uv_close((uv_handle_t *)timer, NULL);
+    /* Whether a message was missed is known a while after the last one was published. */
+    if (--state->left == 0) uv_timer_start(timer, end, 5000, 0);
 }
 
 static void on_message(respass_driver *driver, const respass_message *message, void *data) {
     app *state = data;
+    (void)driver;
     switch (message->kind) {
     case RESPASS_MESSAGE_KIND_SUBSCRIBED: uv_timer_start(&state->timer, on_timer, 0, 100); break;
     case RESPASS_MESSAGE_KIND_MESSAGE: state->heard++; break;
     case RESPASS_MESSAGE_KIND_GAP: state->gaps++; break;
     case RESPASS_MESSAGE_KIND_REFUSED: stop("SUBSCRIBE", message->payload);
     }
-    if (state->left == 0 && state->heard == state->published) respass_driver_close(driver);
+    end_if_done(state);
 }
 
 int main(int argc, char **argv) {
