@@ -1,9 +1,10 @@
 //! Conversations with several peers at once: the nodes of a cluster, connections for one caller, subscribers.
 
-use crate::conversation::{Conversation, NO_SETINFO};
+use crate::conversation::{Conversation, NO_SETINFO, Outcome};
 use crate::simulator::slots::slot_of;
 use respass::{
-    ChannelKind, Command, CommandId, Config, ConnId, DisconnectCause, SessionId, SubmitError, SubscriberId,
+    ChannelKind, Command, CommandId, Config, ConnId, DisconnectCause, ErrorCode, SessionId, SubmitError,
+    SubscriberId,
 };
 use std::time::Duration;
 
@@ -156,18 +157,37 @@ impl Conversation {
         self.node(port)
     }
 
-    /// Answers one CLUSTER SLOTS, on whichever connection it comes; false where none is asked.
-    pub fn tell_topology(&mut self, reply: &str) -> bool {
-        for opened in self.opened.clone().into_iter().filter(|opened| opened.is_connected) {
-            let sent = self.sent_on(opened.conn);
-            if sent.iter().any(|command| command == "CLUSTER SLOTS") {
-                assert_eq!(sent.len(), 1, "{sent:?}");
-                self.receive_on(opened.conn, reply);
-                return true;
+    /// Answers what the client asks of its own accord: CLUSTER SLOTS with `map` (once), probes, and logins at the
+    /// configured address. What else was sent, and where; whether the map was told.
+    pub fn attend(&mut self, map: &str) -> (Vec<(ConnId, String)>, bool) {
+        let (mut others, mut is_told) = (Vec::new(), false);
+        for opened in self.opened.clone() {
+            if !opened.is_connected {
+                if opened.port == SEED {
+                    self.log_in(opened.conn);
+                } else {
+                    continue;
+                }
             }
-            assert!(sent.is_empty(), "{sent:?}");
+            for command in self.sent_on(opened.conn) {
+                if let Some(nonce) = command.strip_prefix("PING ") {
+                    self.receive_on(opened.conn, &bulk(nonce));
+                } else if command == "CLUSTER SLOTS" && !is_told {
+                    self.receive_on(opened.conn, map);
+                    is_told = true;
+                } else {
+                    others.push((opened.conn, command));
+                }
+            }
         }
-        false
+        (others, is_told)
+    }
+
+    /// Answers one CLUSTER SLOTS, on whichever connection it comes; false where none is asked. Nothing else is sent.
+    pub fn tell_topology(&mut self, reply: &str) -> bool {
+        let (others, is_told) = self.attend(reply);
+        assert!(others.is_empty(), "{others:?}");
+        is_told
     }
 
     /// The same within some time.
@@ -183,6 +203,18 @@ impl Conversation {
             let step = left.min(Duration::from_millis(5));
             self.advance(step);
             left -= step;
+        }
+    }
+
+    /// Code and text of an error of the server's, however it is told.
+    pub fn refusal(&self, id: CommandId) -> (ErrorCode, String) {
+        match self.outcome(id) {
+            Some(Outcome::Reply(text)) => (ErrorCode::of_reply(text.as_bytes()), text.clone()),
+            Some(Outcome::Failed(error)) => {
+                assert_eq!(error.outcome, respass::Outcome::Refused, "{error:?}");
+                (error.code, error.text.clone())
+            }
+            None => panic!("no outcome"),
         }
     }
 

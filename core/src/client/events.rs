@@ -208,13 +208,14 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.end_if_finished();
         self.refresh_topology(now);
+        // Before the others: who has waited for a connection opens it now.
+        self.end_idle_lanes(now);
         let mut index = 0;
         while let Some(id) = self.lanes.get(index).map(|lane| lane.id) {
             self.settle_lane(id, now);
             // The lane may have been taken away.
             index = self.lanes.partition_point(|lane| lane.id <= id);
         }
-        self.end_idle_lanes(now);
     }
 
     pub(super) fn settle_lane(&mut self, id: LaneId, now: Instant) {

@@ -114,6 +114,15 @@ impl Client {
         }
     }
 
+    /// Lanes where a blocking command waits that nobody waits for are ended at once: the server would take out an
+    /// element for nobody.
+    pub(super) fn end_lanes_that_wait_for_nobody(&mut self) {
+        let is_idle = |lane: &Lane| lane.connection.as_ref().is_none_or(Connection::is_idle);
+        while let Some(lane) = self.lanes.iter().find(|lane| !is_idle(lane) && self.is_job_over(lane)) {
+            self.end_lane(lane.id);
+        }
+    }
+
     fn is_job_over(&self, lane: &Lane) -> bool {
         lane.kind == LaneKind::Blocking
             && lane.idle_since.is_none()

@@ -13,6 +13,7 @@ impl Client {
     pub fn cancel(&mut self, id: CommandId) {
         if let Some(outcome) = self.withdraw(id) {
             self.fail(id, ErrorCode::Cancelled, outcome, "cancelled");
+            self.end_lanes_that_wait_for_nobody();
             self.end_if_finished();
         }
     }

@@ -128,11 +128,13 @@ impl MapLie {
     /// Answers CLUSTER SLOTS.
     pub fn tell(self, cluster: &mut Cluster, out: &mut Writer) {
         let (host, port) = cluster.advertised(cluster.truth.primaries[0]);
+        cluster.listed.insert((host.clone(), port));
         match self {
             MapLie::Empty => out.array(0),
             MapLie::Text => out.simple("OK"),
             MapLie::Overlap => {
                 let other = cluster.advertised(*cluster.truth.primaries.last().expect("a primary"));
+                cluster.listed.insert(other.clone());
                 out.array(2);
                 range(out, (0, 16_383), &host, port);
                 range(out, (0, 16_383), &other.0, other.1);
