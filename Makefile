@@ -16,8 +16,8 @@ SECONDS ?= 60
 MINUTES ?= 30
 PREFIX ?= /usr/local
 
-.PHONY: demo test lint generate lint-types test-rust test-python test-node test-vectors test-docs simulate soak fuzz \
-	valgrind bench wheel npm install emulator prepare clean
+.PHONY: demo test lint generate lint-types test-rust test-python test-node test-vectors test-docs simulate soak trial \
+	fuzz 	valgrind bench wheel npm install emulator prepare clean
 
 demo: prepare emulator $(VENV)/.installed $(NODE_PROJECT)/.installed $(WORK)/demo-c
 	DEMO_SECONDS=$(DEMO_SECONDS) DEMO_NODE=$(NODE_PROJECT) DEMO_C=$(WORK)/demo-c $(VENV)/bin/python demo/demo.py
@@ -25,17 +25,18 @@ demo: prepare emulator $(VENV)/.installed $(NODE_PROJECT)/.installed $(WORK)/dem
 test: prepare lint test-rust test-python test-node test-vectors test-docs
 	$(MAKE) demo DEMO_SECONDS=25
 	$(MAKE) soak MINUTES=2 SEED=78
+	$(MAKE) trial MINUTES=0
 	@echo "all tests passed"
 
 lint: prepare lint-types
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
-	cargo clippy --quiet -p respass-python -p respass-node -p respass-bench --all-targets -- -D warnings
+	cargo clippy --quiet -p respass-python -p respass-node -p respass-bench -p respass-trial --all-targets -- -D warnings
 
 # The package's own types, a program that uses them, and the generated stub beside what it describes.
 lint-types: $(VENV)/.installed
-	$(VENV)/bin/ruff format --quiet --check bindings-python soak demo docs/test_samples.py
-	$(VENV)/bin/ruff check --quiet bindings-python soak demo docs/test_samples.py
+	$(VENV)/bin/ruff format --quiet --check bindings-python soak trials demo docs/test_samples.py
+	$(VENV)/bin/ruff check --quiet bindings-python soak trials demo docs/test_samples.py
 	cd bindings-python && $(VENV)/bin/mypy --strict python/respass tests/typing
 	cd bindings-python && $(VENV)/bin/python -m mypy.stubtest --concise respass._typed
 
@@ -140,6 +141,17 @@ simulate:
 soak: emulator $(VENV)/.installed
 	$(VENV)/bin/python -m pytest soak -q
 	MINUTES=$(MINUTES) $(VENV)/bin/python soak/soak.py
+
+# Programs in four languages on clusters, under faults one after the other: each fault once, or for so many MINUTES.
+trial: emulator $(VENV)/.installed $(NODE_PROJECT)/.installed $(WORK)/trial-c
+	cargo build --quiet -p respass-trial
+	$(VENV)/bin/python -m pytest trials -q
+	MINUTES=$(MINUTES) TRIAL_NODE=$(NODE_PROJECT) TRIAL_RUST=$(TARGET)/debug/respass-trial TRIAL_C=$(WORK)/trial-c \
+		$(VENV)/bin/python trials/trial.py
+
+$(WORK)/trial-c: $(C_PREFIX)/.installed trials/program.c ffi-c/examples/app_service_token.h
+	cc -std=c99 -O2 -Wall -Wextra -Werror -Iffi-c/examples -o $@ trials/program.c -Wl,-rpath,$(C_PREFIX)/lib \
+		$$(PKG_CONFIG_PATH=$(C_PREFIX)/lib/pkgconfig pkg-config --cflags --libs respass)
 
 # Each random test of the parser, with new seeds for SECONDS.
 fuzz:

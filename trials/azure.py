@@ -20,8 +20,8 @@ ADVERTISED = "127.0.0.2"
 FOREIGN = "127.0.0.3"
 #: A silent peer is noticed so late, and then there is a new login.
 SILENCE_SECONDS = 15.0 + 2.0
-#: After an outage the identity endpoint is asked again within so many seconds.
-IDENTITY_SECONDS = 6.0
+#: After an outage of three seconds the identity endpoint is asked again within so many: waits grow by then.
+IDENTITY_SECONDS = 9.0
 
 
 class Azure(Stage):
@@ -84,7 +84,7 @@ class Azure(Stage):
 
     def identity_outage(self) -> Scene:
         fail = partial(self.fault, "identity-status", status=500)
-        return Scene("an identity outage across a renewal", fail, 5.0, self.clear, IDENTITY_SECONDS)
+        return Scene("an identity outage across a renewal", fail, 3.0, self.clear, IDENTITY_SECONDS)
 
     def foreign(self, **order: Any) -> Scene:
         return self.storm("foreign", host=FOREIGN, port=self.trap.port, **order)
