@@ -319,7 +319,7 @@ impl Client {
         let lanes = self.lanes.iter().filter_map(|lane| {
             let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect();
             let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
-            [lane.poll_timeout(&can_connect, now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
+            [lane.poll_timeout(can_connect, now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
         });
         let parked = self.parked.iter().map(|parked| parked.wakeup_at()).min();
         let parked = parked.map(|at| (at, WakeupReason::Retry));

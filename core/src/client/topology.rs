@@ -8,7 +8,8 @@ use super::{
     Client, ConnId, Credential, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, Trouble, lanes,
 };
 use crate::cluster::{
-    AddressMapRules, Endpoint, MapMode, Migration, SlotMap, Targets, Topology, map, parse_nodes, parse_slots,
+    AddressMapRules, Endpoint, MapMode, Migration, SlotMap, Targets, Topology, map, parse_nodes,
+    parse_shards, parse_slots,
 };
 use crate::config::{AddressMap, ClusterMode};
 use crate::connection::{Connection, Phase, Question};
@@ -103,7 +104,8 @@ impl Client {
 
     /// Asks for the map as soon as that may be.
     pub(super) fn want_topology(&mut self, question: Question) {
-        if self.cluster.wanted != Some(Question::Nodes) {
+        // Those tell more.
+        if !matches!(self.cluster.wanted, Some(Question::Nodes | Question::Shards)) {
             self.cluster.wanted = Some(question);
         }
     }
@@ -241,6 +243,9 @@ impl Client {
         let Some(endpoint) = self.node(node).map(|node| node.endpoint.clone()) else { return };
         let parsed = match question {
             Question::Slots => parse_slots(reply, &endpoint).map(|topology| (topology, None)),
+            Question::Shards => {
+                parse_shards(reply, &endpoint, self.tls.is_some()).map(|topology| (topology, None))
+            }
             Question::Nodes => parse_nodes(reply.as_bytes(), &endpoint, self.cluster.topology.is_by_name())
                 .map(|(topology, migrations)| (topology, Some(migrations))),
         };
@@ -257,6 +262,10 @@ impl Client {
             }
             Err(error) => {
                 self.handle_topology_failed(now);
+                // What cannot be read of one description may be told by the other.
+                if question == Question::Slots && reply.kind() != Kind::Error {
+                    self.cluster.wanted = Some(Question::Shards);
+                }
                 if let Some(conn) = conn {
                     let cause = error.to_string();
                     self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
@@ -300,14 +309,7 @@ impl Client {
             self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
         }
         let ids = self.update_nodes(mapped, &topology, now);
-        let mut slots = SlotMap::new();
-        for shard in &topology.shards {
-            if let Some(id) = ids.get(&shard.primary) {
-                let all = shard.slots.iter().flat_map(|&(first, last)| first..=last);
-                all.for_each(|slot| slots.set(slot, Some(id.0)));
-            }
-        }
-        self.cluster.map = slots;
+        self.cluster.map = SlotMap::from_topology(&topology, |primary| ids.get(primary).map(|id| id.0));
         let primaries = topology.shards.len();
         self.cluster.topology = topology;
         self.outputs.push_back(Output::Notice(Notice::TopologyChanged { primaries }));
@@ -371,7 +373,6 @@ impl Client {
                 AddressMap::Driver => MapMode::Driver,
             },
             configured_host: &self.config.host,
-            configured_port: self.config.port,
             is_tls: self.tls.is_some(),
             has_token,
             allowed_hosts: match &self.config.address_map {

@@ -30,7 +30,6 @@ pub(crate) type TableRow = ((String, u16), (String, u16));
 pub(crate) struct AddressMapRules<'a> {
     pub(crate) mode: MapMode,
     pub(crate) configured_host: &'a str,
-    pub(crate) configured_port: u16,
     pub(crate) is_tls: bool,
     pub(crate) has_token: bool,
     /// Where tokens may go beside the configured host: names, addresses, or `*.example.com` for what is below.
@@ -207,7 +206,6 @@ mod tests {
         AddressMapRules {
             mode,
             configured_host,
-            configured_port: 10000,
             is_tls: true,
             has_token: true,
             allowed_hosts: &[],

@@ -1,7 +1,5 @@
 //! What a server says of its cluster, and what to believe of it: nodes, slots, redirects, maintenance.
 
-#![allow(dead_code, unused_imports, reason = "the client does not ask for all of it yet")]
-
 mod address_map;
 mod maintenance;
 mod redirect;
@@ -10,11 +8,9 @@ mod topology;
 
 pub(crate) use address_map::{AddressMapRules, MapMode, ServerNameFrom, Target, Targets, map};
 pub(crate) use maintenance::{Maintenance, MaintenanceKind, parse_maintenance};
-pub(crate) use redirect::{Redirect, RedirectKind, parse_redirect};
+pub(crate) use redirect::{RedirectKind, parse_redirect};
 pub(crate) use slot_map::SlotMap;
-pub(crate) use topology::{
-    Endpoint, Migration, Shard, Topology, TopologyError, parse_nodes, parse_shards, parse_slots,
-};
+pub(crate) use topology::{Endpoint, Migration, Topology, parse_nodes, parse_shards, parse_slots};
 
 /// The longest name of the domain name system.
 const HOST_LEN_MAX: usize = 253;

@@ -1,6 +1,6 @@
 //! Who has which slot.
 
-use super::topology::Topology;
+use super::topology::{Endpoint, Topology};
 use crate::slot::SLOT_COUNT;
 
 /// The owner of each slot, as a number that its maker gave a meaning.
@@ -17,12 +17,13 @@ impl SlotMap {
         SlotMap { owners: vec![SlotMap::NOBODY; usize::from(SLOT_COUNT)].into() }
     }
 
-    /// The owners are indices of the topology's shards.
-    pub(crate) fn from_topology(topology: &Topology) -> SlotMap {
+    /// The slots of each primary are those of the owner that `owner_of` names.
+    pub(crate) fn from_topology(topology: &Topology, owner_of: impl Fn(&Endpoint) -> Option<u16>) -> SlotMap {
         let mut map = SlotMap::new();
-        for (shard, owner) in topology.shards.iter().zip(0..) {
+        for shard in &topology.shards {
+            let owner = owner_of(&shard.primary);
             for &(first, last) in &shard.slots {
-                (first..=last).for_each(|slot| map.set(slot, Some(owner)));
+                (first..=last).for_each(|slot| map.set(slot, owner));
             }
         }
         map
@@ -54,7 +55,7 @@ impl SlotMap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::topology::{Endpoint, Shard};
+    use super::super::topology::Shard;
     use super::*;
 
     #[test]
@@ -65,7 +66,7 @@ mod tests {
             replicas: Vec::new(),
         };
         let shards = vec![shard(&[(0, 99), (200, 16383)], 1), shard(&[(100, 150)], 2), shard(&[], 3)];
-        let mut map = SlotMap::from_topology(&Topology { shards });
+        let mut map = SlotMap::from_topology(&Topology { shards }, |primary| Some(primary.port - 1));
         let owners = [0, 99, 100, 150, 151, 199, 200, 16383, 16384, u16::MAX].map(|slot| map.get(slot));
         let expected = [Some(0), Some(0), Some(1), Some(1), None, None, Some(0), Some(0), None, None];
         assert_eq!(owners, expected);

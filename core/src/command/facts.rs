@@ -84,6 +84,10 @@ pub(crate) enum Routing {
 
 /// How the replies of several nodes become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    dead_code,
+    reason = "no command that is known has the policies `Or` and `Max`, which servers' tables may name"
+)]
 pub(crate) enum Merge {
     /// In the order of the keys, or one shard's elements after the other's.
     None,

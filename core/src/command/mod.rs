@@ -1,16 +1,14 @@
 //! Commands as the application gives them, and what is known of them by their names.
 
-#![allow(dead_code, unused_imports, reason = "the client does not ask for all of it yet")]
-
 mod batch;
 mod facts;
 mod keys;
 mod table;
 mod timeout;
 
-pub(crate) use batch::{Batch, BatchArguments};
-pub(crate) use facts::{Facts, Keys, Lane, Merge, Routing, TimeoutAt, facts_of};
-pub(crate) use keys::{KeySlot, Positions, key_positions, key_slot};
+pub(crate) use batch::Batch;
+pub(crate) use facts::{Facts, Lane, Merge, Routing, TimeoutAt, facts_of};
+pub(crate) use keys::{KeySlot, key_slot};
 pub(crate) use timeout::{OwnTimeout, own_timeout};
 
 use std::time::Duration;

@@ -128,6 +128,8 @@ pub(crate) struct SlotReply {
 pub(crate) enum Question {
     /// `CLUSTER SLOTS`: every server that has clusters knows it, and lets everybody ask.
     Slots,
+    /// `CLUSTER SHARDS`, since Redis 7.
+    Shards,
     /// `CLUSTER NODES`: tells also which slots are on their way.
     Nodes,
 }

@@ -98,6 +98,7 @@ impl Connection {
         if let Some(question) = self.question.take() {
             let word: &[u8] = match question {
                 Question::Slots => b"SLOTS",
+                Question::Shards => b"SHARDS",
                 Question::Nodes => b"NODES",
             };
             encode_command([&b"CLUSTER"[..], word].into_iter(), out);
