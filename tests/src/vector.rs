@@ -3,10 +3,11 @@
 use crate::vector_script::{Texts, is_event, micros_of, read};
 use respass::resp::Kind;
 use respass::{
-    Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause, FetchedToken,
-    Instant, Now, Outcome, Output, Secret, SourceOutput, SubmitError, TokenFailure, TokenSource, UnixTime,
+    ChannelKind, Client, Command, CommandError, CommandId, Config, ConnId, Credential, DisconnectCause,
+    FetchedToken, Instant, MessageBatch, Now, Outcome, Output, Secret, SessionId, SourceOutput, SubmitError,
+    SubscriberId, TokenFailure, TokenSource, UnixTime,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,10 @@ pub struct Player {
     now: Now,
     texts: Texts,
     labels: BTreeMap<CommandId, String>,
-    transmit: Option<ConnId>,
+    sessions: BTreeMap<String, SessionId>,
+    subscribers: BTreeMap<String, SubscriberId>,
+    /// Connections that have something to send.
+    transmit: BTreeSet<ConnId>,
     is_held: bool,
     outcomes: String,
     notices: String,
@@ -37,7 +41,9 @@ impl Default for Player {
             now,
             texts: Texts::default(),
             labels: BTreeMap::new(),
-            transmit: None,
+            sessions: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
+            transmit: BTreeSet::new(),
             is_held: false,
             outcomes: String::new(),
             notices: String::new(),
@@ -137,7 +143,11 @@ impl Player {
             ("hold", _) => self.is_held = true,
             ("flow", _) => self.is_held = false,
             ("piece", _) => drop(self.send()),
-            ("call" | "multi", Some(_)) => self.submit(verb, first, others),
+            ("call" | "multi", Some(_)) => self.submit(verb, None, rest),
+            ("session" | "end-session" | "in" | "multi-in", Some(_)) => self.session(verb, first, others),
+            ("subscriber" | "monitor" | "subscribe" | "unsubscribe" | "end-subscriber", Some(_)) => {
+                self.subscription(verb, first, others);
+            }
             ("cancel", Some(client)) => {
                 let id = self.labels.iter().find(|(_, label)| *label == first).expect("a command");
                 client.cancel(*id.0);
@@ -190,26 +200,79 @@ impl Player {
         }
     }
 
-    fn submit(&mut self, verb: &str, label: &str, words: &str) {
+    fn submit(&mut self, verb: &str, session: Option<SessionId>, rest: &str) {
+        let (label, words) = rest.split_once(' ').expect("a label and a command");
         let commands: Vec<Vec<Vec<u8>>> = words
             .split(" | ")
             .map(|words| words.split(' ').map(|word| self.texts.word(word)).collect())
             .collect();
         let client = self.client.as_mut().expect("a client");
-        let result = if verb == "call" {
-            let arguments: Vec<&[u8]> = commands[0].iter().map(Vec::as_slice).collect();
-            client.submit(Command::new(&arguments), self.now)
-        } else {
-            let lengths = commands.iter().flat_map(|command| {
-                std::iter::once(command.len()).chain(command.iter().map(Vec::len)).map(|len| len as u32)
-            });
-            client.submit_transaction(&commands.concat().concat(), &lengths.collect::<Vec<_>>(), self.now)
+        let arguments: Vec<&[u8]> = commands[0].iter().map(Vec::as_slice).collect();
+        let (command, now) = (Command::new(&arguments), self.now);
+        let lengths = commands.iter().flat_map(|command| {
+            std::iter::once(command.len()).chain(command.iter().map(Vec::len)).map(|len| len as u32)
+        });
+        let (bytes, lengths) = (commands.concat().concat(), lengths.collect::<Vec<_>>());
+        let result = match (verb.starts_with("multi"), session) {
+            (false, None) => client.submit(command, now),
+            (false, Some(session)) => client.submit_in(session, command, now),
+            (true, None) => client.submit_transaction(&bytes, &lengths, now),
+            (true, Some(session)) => client.submit_transaction_in(session, &bytes, &lengths, now),
         };
         match result {
             Ok(id) => drop(self.labels.insert(id, label.to_owned())),
             Err(SubmitError { code, text }) => {
                 self.fail(label, &CommandError { code, text, outcome: Outcome::NotSent });
             }
+        }
+    }
+
+    fn session(&mut self, verb: &str, label: &str, rest: &str) {
+        let (client, now) = (self.client.as_mut().expect("a client"), self.now);
+        match verb {
+            "session" => {
+                let session = client.open_session(now).expect("a client that is open");
+                self.sessions.insert(label.to_owned(), session);
+            }
+            "end-session" => client.close_session(self.sessions[label], now),
+            _ => self.submit(verb, Some(self.sessions[label]), rest),
+        }
+    }
+
+    fn subscription(&mut self, verb: &str, label: &str, rest: &str) {
+        let (client, now) = (self.client.as_mut().expect("a client"), self.now);
+        if matches!(verb, "subscriber" | "monitor") {
+            let subscriber =
+                if verb == "monitor" { client.open_monitor(now) } else { client.open_subscriber(now) };
+            self.subscribers.insert(label.to_owned(), subscriber.expect("a client that is open"));
+            return;
+        }
+        let subscriber = self.subscribers[label];
+        let mut words = rest.split(' ');
+        let kind = match words.next() {
+            Some("pattern") => ChannelKind::Pattern,
+            Some("shard") => ChannelKind::Shard,
+            _ => ChannelKind::Channel,
+        };
+        let channels: Vec<Vec<u8>> = words.map(|word| self.texts.word(word)).collect();
+        let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
+        match verb {
+            "subscribe" => client.subscribe(subscriber, kind, &channels, now).expect("a subscriber"),
+            "unsubscribe" => client.unsubscribe(subscriber, kind, &channels, now).expect("a subscriber"),
+            _ => client.close_subscriber(subscriber, now),
+        }
+    }
+
+    fn show_messages(&mut self, batch: &MessageBatch) {
+        let known = self.subscribers.iter().find(|(_, subscriber)| **subscriber == batch.subscriber);
+        let label = known.expect("a subscriber that was opened").0;
+        for message in batch.iter() {
+            let kind = MESSAGES[message.kind as usize];
+            let parts = [message.pattern, message.channel, message.payload];
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            let parts: Vec<String> = parts.map(|part| format!(" {}", self.texts.quote(part))).collect();
+            let count = if message.count > 0 { format!(" {}", message.count) } else { String::new() };
+            self.outcomes += &format!("    message {label} {kind}{}{count}\n", parts.concat());
         }
     }
 
@@ -253,7 +316,8 @@ impl Player {
                 self.doings += &format!("    open {} {host}:{port}\n", conn.as_u64());
             }
             Output::Disconnect { conn, .. } => self.doings += &format!("    close {}\n", conn.as_u64()),
-            Output::Transmit { conn } => self.transmit = Some(conn),
+            Output::Transmit { conn } => drop(self.transmit.insert(conn)),
+            Output::Messages(batch) => self.show_messages(&batch),
             Output::TokenNeeded { newer_than } => {
                 self.doings += &format!("    token-needed {newer_than}\n");
                 let token = self.source.request(newer_than, self.now);
@@ -292,15 +356,36 @@ impl Player {
         self.outcomes += &format!("    failed {label} {} {outcome} {text}\n", error.code as u16);
     }
 
-    /// Hands what is ready to the socket; whether there was anything.
+    /// Hands what is ready to the sockets, one after the other; whether there was anything.
     fn send(&mut self) -> bool {
-        let (Some(conn), Some(client)) = (self.transmit, &mut self.client) else { return false };
-        let bytes = client.take_transmit(conn, self.now);
-        if bytes.is_empty() {
-            self.transmit = None;
-            return false;
+        let Some(client) = &mut self.client else { return false };
+        let mut was_busy = false;
+        for conn in self.transmit.clone() {
+            let bytes = client.take_transmit(conn, self.now);
+            if bytes.is_empty() {
+                self.transmit.remove(&conn);
+            } else {
+                was_busy = true;
+                self.doings += &self.texts.sent(conn.as_u64(), &bytes);
+            }
         }
-        self.doings += &self.texts.sent(conn.as_u64(), &bytes);
-        true
+        was_busy
     }
 }
+
+/// What messages are called, by their numbers.
+const MESSAGES: [&str; 13] = [
+    "",
+    "message",
+    "pattern-message",
+    "shard-message",
+    "subscribed",
+    "pattern-subscribed",
+    "shard-subscribed",
+    "unsubscribed",
+    "pattern-unsubscribed",
+    "shard-unsubscribed",
+    "monitor",
+    "gap",
+    "refused",
+];

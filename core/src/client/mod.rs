@@ -323,7 +323,7 @@ impl Client {
         });
         let parked = self.parked.iter().map(|parked| parked.wakeup_at()).min();
         let parked = parked.map(|at| (at, WakeupReason::Retry));
-        let topology = self.topology_due_at().map(|at| (at, WakeupReason::Topology));
+        let topology = self.topology_due_at(&can_connect).map(|at| (at, WakeupReason::Topology));
         let idle = self.idle_lanes_end().map(|at| (at, WakeupReason::KeepAlive));
         let all = lanes.chain(parked).chain(topology).chain(idle);
         let (at, reason) = all.min_by_key(|(at, _)| *at)?;

@@ -123,13 +123,19 @@ impl Client {
     }
 
     /// When the map is to be asked for.
-    pub(super) fn topology_due_at(&self) -> Option<Instant> {
+    pub(super) fn topology_due_at(&self, can_connect: &dyn Fn() -> bool) -> Option<Instant> {
         let cluster = &self.cluster;
         match (cluster.asked, cluster.wanted) {
             (Some(asked), _) => Some(asked.at + ANSWER_PATIENCE),
             (None, Some(_)) if self.topology_source().is_some() => Some(cluster.not_before),
-            // The seed's connection is on its way.
-            (None, Some(_)) => cluster.seed_awaited_since.map(|since| since + ANSWER_PATIENCE),
+            (None, Some(_)) => match cluster.seed_awaited_since {
+                // The seed's connection is on its way.
+                Some(since) => Some(since + ANSWER_PATIENCE),
+                None => {
+                    let seed = self.lanes.first().filter(|seed| seed.connection.is_none() && can_connect());
+                    seed.map(|seed| cluster.not_before.max(seed.may_open_at()))
+                }
+            },
             (None, None) => cluster.next_at,
         }
     }

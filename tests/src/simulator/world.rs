@@ -54,6 +54,7 @@ pub(super) enum Event {
     ToClient(u64, Vec<u8>),
     ClosedByServer(u64),
     Cut(u64),
+    Mishap(u64),
     ServerWake(u64),
     /// Counts only where it is the latest that was scheduled.
     Wake(u64),
@@ -77,6 +78,7 @@ impl Event {
             | Event::ToClient(conn, _)
             | Event::ClosedByServer(conn)
             | Event::Cut(conn)
+            | Event::Mishap(conn)
             | Event::ServerWake(conn) => Some(*conn),
             _ => None,
         }
@@ -323,6 +325,9 @@ impl World {
             }
             Event::ClosedByServer(conn) => self.drop_link(index, conn, DisconnectCause::Closed),
             Event::Cut(conn) => self.cut(index, conn),
+            // What chance had in store before the faults ended does not come to pass.
+            Event::Mishap(conn) if self.faults.cut_after > 0 => self.cut(index, conn),
+            Event::Mishap(_) => {}
             Event::Wake(scheduled) if self.clients[index].armed == Some(scheduled) => {
                 self.clients[index].armed = None;
                 self.clients[index].wake(now);
@@ -446,7 +451,7 @@ impl World {
         event.into_iter().for_each(|event| self.schedule(index, at, event));
         if self.faults.cut_after > 0 {
             let life = self.rng.u64(0..2 * self.faults.cut_after);
-            self.schedule(index, self.now + life, Event::Cut(conn));
+            self.schedule(index, self.now + life, Event::Mishap(conn));
         }
     }
 
