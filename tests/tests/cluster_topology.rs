@@ -54,9 +54,9 @@ fn a_cluster_is_asked_for_its_map_before_any_command_leaves() {
 #[test]
 fn nodes_are_dialled_by_the_configured_host_and_their_advertised_port() {
     let mut talk = Conversation::with_three_shards();
-    for shard in 0..3 {
+    for (shard, port) in PORTS.into_iter().enumerate() {
         talk.submit(&format!("GET {}", key(shard, 0)));
-        talk.node(PORTS[shard]);
+        talk.node(port);
     }
     assert!(talk.opened.iter().all(|opened| opened.host == "localhost"), "{:?}", talk.opened);
 }
@@ -113,6 +113,14 @@ fn a_cluster_that_is_required_and_not_there_is_an_error() {
     talk.advance_slowly(6 * SECOND);
     assert_eq!(talk.failure(id).code, ErrorCode::NoNode);
     assert_eq!(talk.failure(id).outcome, Outcome::NotSent);
+    // The server is asked again by the next command, which fares no better.
+    let next = talk.submit("GET k");
+    talk.connect();
+    talk.sent();
+    talk.receive(&format!("{HELLO_OK}{NO_SETINFO}"));
+    assert_eq!(talk.sent_commands(), ["CLUSTER SLOTS"]);
+    talk.receive("-ERR This instance has cluster support disabled\r\n");
+    assert_eq!(talk.failure(next).code, ErrorCode::NoNode);
 }
 
 #[test]
@@ -201,9 +209,9 @@ fn what_waits_for_a_node_that_was_replaced_goes_to_its_successor() {
 #[test]
 fn when_every_node_is_gone_the_configured_address_is_asked() {
     let mut talk = Conversation::with_three_shards();
-    for shard in 0..3 {
+    for (shard, port) in PORTS.into_iter().enumerate() {
         talk.submit(&format!("GET {}", key(shard, 0)));
-        let node = talk.node(PORTS[shard]);
+        let node = talk.node(port);
         talk.sent_on(node);
         talk.receive_on(node, &bulk("v"));
     }

@@ -288,16 +288,19 @@ impl Client {
     /// The server knows of no cluster: it is the only node.
     fn handle_no_cluster(&mut self, reply: &Reply<'_>, now: Instant) {
         self.cluster.wanted = None;
+        self.resolve_parked(now);
         if self.cluster.mode == ClusterMode::Require {
-            let text =
-                format!("the server is no node of a cluster: {}", String::from_utf8_lossy(reply.as_bytes()));
+            let text = String::from_utf8_lossy(reply.as_bytes());
+            let text = format!("the server is no node of a cluster: {text}");
             self.last_error = Some(text.clone());
             self.fail_queue(LaneId(0), ErrorCode::NoNode, &text);
-            if let Some(seed) = self.lanes.first_mut() {
-                seed.trouble = Some(Trouble { code: ErrorCode::NoNode, text });
+            let Some(seed) = self.lanes.first_mut() else { return };
+            seed.is_wanted = false;
+            // The next command asks again: what is configured may be mended meanwhile.
+            if let Some(conn) = seed.connection.as_ref().map(Connection::id) {
+                self.lose_connection(conn, Trouble { code: ErrorCode::NoNode, text }, true, now);
             }
         }
-        self.resolve_parked(now);
     }
 
     /// Takes the map over as a whole.
