@@ -144,14 +144,17 @@ class BasePipeline(PipelineCommands, CommandBuffer):
             raise result
         return result
 
-    def _unwatched(self, error: RedisError) -> RedisError:
-        """The error for a command, where keys are watched: those may have been written to unseen."""
-        if not self.watching or not isinstance(error, ConnectionError | TimeoutError):
-            return error
-        text = f"A {type(error).__name__} occurred while watching one or more keys: {error}"
-        lost = WatchError(text)
-        lost.outcome, lost.code = error.outcome, error.code
-        return lost
+    def _raised(self, error: RedisError) -> RedisError:
+        """The error of a command that was sent at once. Where the connection is lost, watched keys may be written to
+        unseen: that ends the session."""
+        if self.watching and isinstance(error, ConnectionError | TimeoutError):
+            text = f"A {type(error).__name__} occurred while watching one or more keys: {error}"
+            lost = WatchError(text)
+            lost.outcome, lost.code = error.outcome, error.code
+            error = lost
+        if isinstance(error, WatchError):
+            self._end()
+        return error
 
     def _prepare(self) -> bool:
         """Whether there is anything to be sent, and how: a transaction that is empty still tells of watched keys."""
@@ -229,11 +232,7 @@ class Pipeline(BasePipeline):
         try:
             return self._single(self._driver.execute_all(buffer, False, self._session))
         except RedisError as error:
-            raised = self._unwatched(error)
-            if raised is error:
-                raise
-            self._end()
-            raise raised from error
+            raise self._raised(error) from error.__cause__
 
     def watch(self, *names: Any) -> bool:
         """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
@@ -268,7 +267,7 @@ class Pipeline(BasePipeline):
             try:
                 results = self._driver.execute_all(self, self._is_transaction, self._session)
             except RedisError as error:
-                raise self._unwatched(error) from error.__cause__
+                raise self._raised(error) from error.__cause__
             results = self._finish(results, raise_on_error)
             return [] if is_empty else results
         finally:
@@ -310,11 +309,7 @@ class AsyncPipeline(BasePipeline):
         try:
             return self._single(await future)
         except RedisError as error:
-            raised = self._unwatched(error)
-            if raised is error:
-                raise
-            self._end()
-            raise raised from error
+            raise self._raised(error) from error.__cause__
 
     async def watch(self, *names: Any) -> bool:
         """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
@@ -353,7 +348,7 @@ class AsyncPipeline(BasePipeline):
             try:
                 results = await self._driver.execute_all(self, self._is_transaction, self._session)
             except RedisError as error:
-                raise self._unwatched(error) from error.__cause__
+                raise self._raised(error) from error.__cause__
             results = self._finish(results, raise_on_error)
             return [] if is_empty else results
         finally:
