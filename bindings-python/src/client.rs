@@ -83,8 +83,10 @@ impl Core {
     fn cancel(&self, py: Python<'_>, call: &Bound<'_, Call>) -> PyResult<()> {
         let ids: Vec<_> = call.get().ids().collect();
         let call = call.clone().unbind();
-        let given_up = self.shared.run(py, |state, _| {
+        let given_up = self.shared.run(py, |state, now| {
             ids.into_iter().for_each(|id| state.client.cancel(id));
+            // A connection may be of no use any more.
+            state.client.handle_timeout(now);
             state.mailboxes.give_up(&call)
         })?;
         drop(given_up);

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::error;
 use crate::reply::Text;
 use pyo3::prelude::*;
-use respass::{AddressMap, ClusterMode, Config, Credential, Secret, TlsConfig};
+use respass::{AddressMap, ClusterMode, Config, Credential, MaintenanceEvents, Secret, TlsConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(crate) struct Options {
     address_table: Vec<(Address, Address)>,
     allowed_hosts: Vec<String>,
     max_own_connections: Option<usize>,
+    maintenance_events: Option<bool>,
     decode_responses: bool,
     encoding: String,
     encoding_errors: String,
@@ -72,6 +73,11 @@ impl Options {
         if let Some(max) = self.max_own_connections {
             config.limits.own_connections_max = max;
         }
+        config.maintenance_events = match self.maintenance_events {
+            None => MaintenanceEvents::Detect,
+            Some(true) => MaintenanceEvents::Always,
+            Some(false) => MaintenanceEvents::Never,
+        };
         config.client_name = self.client_name;
         config.database = self.db;
         config.allow_plaintext_token = self.allow_plaintext_token;

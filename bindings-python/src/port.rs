@@ -202,7 +202,11 @@ impl LoopPort {
         let waiting = self.shared().peek(py, |state| state.waiters.futures(py))?;
         for (id, future) in waiting {
             if future.bind(py).call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-                self.shared().run(py, |state, _| state.client.cancel(id))?;
+                self.shared().run(py, |state, now| {
+                    state.client.cancel(id);
+                    // A connection may be of no use any more.
+                    state.client.handle_timeout(now);
+                })?;
             }
         }
         Ok(())

@@ -364,8 +364,8 @@ fn answer_probes(talk: &mut Conversation) {
     }
 }
 
-#[test]
-fn in_resp2_a_second_connection_takes_over_before_the_token_ends_and_no_message_is_lost() {
+/// A subscriber of RESP2 whose token is about to end: its connection, and the one that is to take over.
+fn two_connections_in_resp2() -> (Conversation, ConnId, ConnId) {
     let mut talk = Conversation::new(Conversation::with_tokens());
     let subscriber = talk.open_subscriber();
     talk.subscribe(subscriber, CHANNEL, "news");
@@ -395,6 +395,14 @@ fn in_resp2_a_second_connection_takes_over_before_the_token_ends_and_no_message_
     let next = next.expect("a second connection");
     assert!(!talk.closed.contains(&conn), "the first is still there");
     set_up_resp2(&mut talk, next);
+    (talk, conn, next)
+}
+
+const PONG: &str = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+
+#[test]
+fn in_resp2_a_second_connection_takes_over_before_the_token_ends_and_no_message_is_lost() {
+    let (mut talk, conn, next) = two_connections_in_resp2();
     assert_eq!(talk.sent_on(next), ["SUBSCRIBE news"]);
     talk.receive_on(conn, "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\none\r\n");
     talk.receive_on(next, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
@@ -402,12 +410,40 @@ fn in_resp2_a_second_connection_takes_over_before_the_token_ends_and_no_message_
     // The answer to the marker tells that the first connection has brought everything.
     assert_eq!(talk.sent_on(conn), ["PING"]);
     talk.receive_on(conn, "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\ntwo\r\n");
-    talk.receive_on(conn, "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    talk.receive_on(conn, PONG);
+    // And that to another one, that the second has brought all of it as well.
+    assert_eq!(talk.sent_on(next), ["PING"]);
+    talk.receive_on(next, PONG);
     assert_eq!(talk.take_messages(), ["message news one", "message news two"], "no gap, nothing twice");
     talk.advance_slowly(2 * SECOND);
     assert!(talk.closed.contains(&conn), "the first is closed in the end");
     talk.receive_on(next, "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nthree\r\n");
     assert_eq!(talk.take_messages(), ["message news three"]);
+}
+
+#[test]
+fn a_connection_that_takes_over_and_lags_behind_brings_nothing_twice() {
+    let (mut talk, conn, next) = two_connections_in_resp2();
+    let message = |text: &str| format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\n{text}\r\n");
+    talk.sent_on(next);
+    talk.receive_on(next, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    talk.receive_on(next, &message("a"));
+    // The first has brought more by the time that it answers the marker.
+    for text in ["x", "a", "b", "c"] {
+        talk.receive_on(conn, &message(text));
+    }
+    talk.sent_on(conn);
+    talk.receive_on(conn, PONG);
+    talk.receive_on(conn, &message("d"));
+    for text in ["b", "c", "d"] {
+        talk.receive_on(next, &message(text));
+    }
+    talk.sent_on(next);
+    talk.receive_on(next, PONG);
+    talk.receive_on(conn, &message("e"));
+    talk.receive_on(next, &message("e"));
+    let told: Vec<String> = ["x", "a", "b", "c", "d", "e"].map(|text| format!("message news {text}")).into();
+    assert_eq!(talk.take_messages(), told);
 }
 
 #[test]

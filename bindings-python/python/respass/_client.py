@@ -45,6 +45,7 @@ class ClientOptions(TypedDict, total=False):
     address_map: AddressMapT
     allowed_hosts: Iterable[str] | None
     max_own_connections: int | None
+    maintenance_events: bool | None
     auto_close_connection_pool: bool
     driver_info: Any
     health_check_interval: float
@@ -126,6 +127,7 @@ class BaseRedis(Generic[T]):
         address_map: AddressMapT = "auto",
         allowed_hosts: Iterable[str] | None = None,
         max_own_connections: int | None = None,
+        maintenance_events: bool | None = None,
         **others: Any,
     ) -> None:
         """A client that connects with its first command.
@@ -137,7 +139,8 @@ class BaseRedis(Generic[T]):
         `address_map` tells how the addresses that the nodes of a cluster advertise become those to connect to, where
         that is not found out: `"azure"`, `"advertised"`, a mapping, or a callable, both of `(host, port)` tuples.
         With `"advertised"`, logins go to `host` and to `allowed_hosts` only. `max_own_connections` limits those of
-        blocking commands and watched keys; who finds none free waits.
+        blocking commands and watched keys; who finds none free waits. `maintenance_events` tells whether to listen
+        for what Azure Cache for Redis tells of its maintenance; `None` for at its host names.
 
         Options of redis-py that would change nothing here are accepted, others refused with what to use
         instead: `respass._compatibility` lists both.
@@ -171,6 +174,7 @@ class BaseRedis(Generic[T]):
             address_map=address_map,
             allowed_hosts=allowed_hosts,
             max_own_connections=max_own_connections,
+            maintenance_events=maintenance_events,
         )
         self._start(self._options, credential, background)
         if not self._options.encodes_utf8:

@@ -52,6 +52,7 @@ class Options:
     remap: Callable[[Address], Address] | None = field(default=None, repr=False)
     allowed_hosts: list[str] = field(default_factory=list)
     max_own_connections: int | None = None
+    maintenance_events: bool | None = None
     decode_responses: bool = False
     encoding: str = "utf-8"
     encoding_errors: str = "strict"

@@ -18,13 +18,29 @@ from ._typed import PipelineCommands
 from .exceptions import ConnectionError, ForkError, RedisError, TimeoutError, WatchError
 
 
-def _closed(session: Session) -> bool:
-    """Closes it; false in a child of `fork`: it is the parent's."""
-    try:
-        session.close()
-    except ForkError:
-        return False
-    return True
+class _Held:
+    """A session that somebody holds. It ends with its holder at the latest."""
+
+    def __init__(self, session: Session, nudge: Callable[[], None]) -> None:
+        self.session, self._nudge = session, nudge
+        self._is_open = True
+
+    def close(self) -> None:
+        """Ends the session, and has the driver act on that."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            self.session.close()
+        except ForkError:  # the parent's
+            return
+        self._nudge()
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # of a loop that is closed, or at the end of the process
+            pass
 
 
 class BasePipeline(PipelineCommands, CommandBuffer):
@@ -44,7 +60,7 @@ class BasePipeline(PipelineCommands, CommandBuffer):
         self.watching = False
         #: Whether `multi` was called.
         self.explicit_transaction = False
-        self._session: Session | None = None
+        self._held: _Held | None = None
         self._buffer()
 
     def _buffer(self) -> None:
@@ -81,13 +97,6 @@ class BasePipeline(PipelineCommands, CommandBuffer):
     def __bool__(self) -> bool:
         return True
 
-    def __del__(self) -> None:
-        try:
-            if self._session is not None:
-                self._close_session()
-        except Exception:  # half made, of a parent process, or of a closed loop
-            pass
-
     def multi(self) -> None:
         """Has commands collected again, after `watch`, for `execute`."""
         if self.explicit_transaction:
@@ -101,17 +110,20 @@ class BasePipeline(PipelineCommands, CommandBuffer):
         """A callable that runs the script with this pipeline."""
         return self._make_script(self, script)
 
-    def _watched(self) -> Session:
-        """The session to watch keys in."""
+    def _begin(self) -> None:
+        """A session to watch keys in."""
         if self.explicit_transaction:
             raise RedisError("Cannot issue a WATCH after a MULTI")
-        if self._session is None:
-            self._session = Session(self._core)
-        return self._session
+        if self._held is None:
+            self._held = self._new_session()
+
+    def _new_session(self) -> _Held:
+        raise NotImplementedError
 
     @property
-    def _core(self) -> Any:
-        raise NotImplementedError
+    def _session(self) -> Session | None:
+        held = self._held
+        return None if held is None else held.session
 
     def _set_watching(self) -> None:
         self.watching = True
@@ -126,11 +138,9 @@ class BasePipeline(PipelineCommands, CommandBuffer):
         self._drop()
         self.watching = self.explicit_transaction = False
         self._buffer()
-        if self._session is not None:
-            self._close_session()
-
-    def _close_session(self) -> None:
-        raise NotImplementedError
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     def _drop(self) -> None:
         self._clear()
@@ -144,14 +154,17 @@ class BasePipeline(PipelineCommands, CommandBuffer):
             raise result
         return result
 
-    def _unwatched(self, error: RedisError) -> RedisError:
-        """The error for a command, where keys are watched: those may have been written to unseen."""
-        if not self.watching or not isinstance(error, ConnectionError | TimeoutError):
-            return error
-        text = f"A {type(error).__name__} occurred while watching one or more keys: {error}"
-        lost = WatchError(text)
-        lost.outcome, lost.code = error.outcome, error.code
-        return lost
+    def _raised(self, error: RedisError) -> RedisError:
+        """The error of a command that was sent at once. Where the connection is lost, watched keys may be written to
+        unseen: that ends the session."""
+        if self.watching and isinstance(error, ConnectionError | TimeoutError):
+            text = f"A {type(error).__name__} occurred while watching one or more keys: {error}"
+            lost = WatchError(text)
+            lost.outcome, lost.code = error.outcome, error.code
+            error = lost
+        if isinstance(error, WatchError):
+            self._end()
+        return error
 
     def _prepare(self) -> bool:
         """Whether there is anything to be sent, and how: a transaction that is empty still tells of watched keys."""
@@ -211,14 +224,8 @@ class Pipeline(BasePipeline):
     def __exit__(self, *_exception: object) -> None:
         self.reset()
 
-    @property
-    def _core(self) -> Any:
-        return self._driver.native_core()
-
-    def _close_session(self) -> None:
-        session, self._session = self._session, None
-        if session is not None and _closed(session):
-            self._driver.attend()
+    def _new_session(self) -> _Held:
+        return _Held(Session(self._driver.native_core()), self._driver.attend)
 
     def _finished(self, value: Any, function: Callable[[Any], Any]) -> Any:
         return function(value)
@@ -229,16 +236,12 @@ class Pipeline(BasePipeline):
         try:
             return self._single(self._driver.execute_all(buffer, False, self._session))
         except RedisError as error:
-            raised = self._unwatched(error)
-            if raised is error:
-                raise
-            self._end()
-            raise raised from error
+            raise self._raised(error) from error.__cause__
 
     def watch(self, *names: Any) -> bool:
         """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
         until `multi`."""
-        self._watched()
+        self._begin()
         done: bool = self._immediate(OK, "WATCH", *names)
         self._set_watching()
         return done
@@ -268,7 +271,7 @@ class Pipeline(BasePipeline):
             try:
                 results = self._driver.execute_all(self, self._is_transaction, self._session)
             except RedisError as error:
-                raise self._unwatched(error) from error.__cause__
+                raise self._raised(error) from error.__cause__
             results = self._finish(results, raise_on_error)
             return [] if is_empty else results
         finally:
@@ -286,17 +289,14 @@ class AsyncPipeline(BasePipeline):
     async def __aexit__(self, *_exception: object) -> None:
         await self.reset()
 
-    @property
-    def _core(self) -> Any:
-        self._loop_driver = self._driver.current()
-        return self._loop_driver.core
+    def _new_session(self) -> _Held:
+        driver = self._loop_driver = self._driver.current()
 
-    def _close_session(self) -> None:
-        session, self._session = self._session, None
-        if session is not None and _closed(session):
-            driver = self._loop_driver
+        def nudge() -> None:
             if not driver.loop.is_closed():
                 driver.loop.call_soon_threadsafe(driver.port.flush)
+
+        return _Held(Session(driver.core), nudge)
 
     def _finished(self, value: Any, function: Callable[[Any], Any]) -> Any:
         return Finished(value, function)
@@ -310,16 +310,12 @@ class AsyncPipeline(BasePipeline):
         try:
             return self._single(await future)
         except RedisError as error:
-            raised = self._unwatched(error)
-            if raised is error:
-                raise
-            self._end()
-            raise raised from error
+            raise self._raised(error) from error.__cause__
 
     async def watch(self, *names: Any) -> bool:
         """From now until `execute` or `reset`, sees whether these keys are written to. Commands are sent at once,
         until `multi`, and are awaited."""
-        self._watched()
+        self._begin()
         done: bool = await self._immediate(OK, "WATCH", *names)
         self._set_watching()
         return done
@@ -353,7 +349,7 @@ class AsyncPipeline(BasePipeline):
             try:
                 results = await self._driver.execute_all(self, self._is_transaction, self._session)
             except RedisError as error:
-                raise self._unwatched(error) from error.__cause__
+                raise self._raised(error) from error.__cause__
             results = self._finish(results, raise_on_error)
             return [] if is_empty else results
         finally:

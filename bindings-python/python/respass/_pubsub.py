@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ._arguments import flat
 from ._config import Options
 from ._respass import Subscriber
 from .exceptions import ConnectionError, DataError, ForkError, PubSubError, RedisError, TimeoutError
@@ -19,6 +18,13 @@ Handler = Callable[[dict[str, Any]], Any]
 #: Words for messages, and for the ends of subscriptions.
 _PUBLISHED = ("message", "pmessage", "smessage")
 _ENDED = {"unsubscribe": 1, "punsubscribe": 2, "sunsubscribe": 3}
+
+
+def _listed(args: tuple[Any, ...]) -> list[Any]:
+    """Names, of which the first may be a list of them."""
+    if args and isinstance(args[0], list | tuple | set | frozenset):
+        return [*args[0], *args[1:]]
+    return list(args)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class BasePubSub:
     def _begin(self, kind: int, subscriber: Subscriber, args: Any, kwargs: Any) -> list[bytes]:
         """Subscribes; the names to be confirmed."""
         handlers: dict[bytes, Handler | None] = {}
-        for one in flat(args[0], args[1:]) if args else ():
+        for one in _listed(args):
             name, handler = (one.name, one.handler) if isinstance(one, Subscription) else (one, None)
             handlers[self._encoded(name)] = handler
         for name, handler in kwargs.items():
@@ -95,7 +101,7 @@ class BasePubSub:
 
     def _end(self, kind: int, args: Any) -> None:
         """Unsubscribes; from all of the kind where no names are given."""
-        names = [self._encoded(name) for name in flat(args[0], args[1:])] if args else []
+        names = [self._encoded(name) for name in _listed(args)]
         self._ending[kind].update(map(self._shown, names) if args else self._names(kind))
         if self._subscriber is not None:
             self._subscriber.unsubscribe(kind, names)

@@ -108,7 +108,7 @@ impl Client {
             Event::Broken(breakage) => {
                 self.lose_connection(conn, Trouble::of_breakage(breakage, stage), true, now);
             }
-            Event::Marked => self.handle_marked(lane, now),
+            Event::Marked => self.handle_marked(lane, conn, now),
             // Taken care of while the tape was there.
             Event::Inspected(_)
             | Event::TransactionRefused { .. }

@@ -3,6 +3,8 @@
 //! A subscriber is subscribed to what it wants until it says otherwise: after every reconnect, and wherever a sharded
 //! channel's slot goes. What may have been missed meanwhile is announced before the next message.
 
+mod handover;
+
 use super::messages::{ChannelKind, MessageBuilder, MessageKind, OwnedMessage, SubscriberId};
 use super::nodes::NodeId;
 use super::{Client, ConnId, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, ReplyBatch, SEED, lanes};
@@ -11,6 +13,7 @@ use crate::error::SubmitError;
 use crate::resp::{Kind, Reply};
 use crate::slot::slot_of;
 use crate::time::Now;
+use handover::Handover;
 use std::collections::BTreeMap;
 
 /// A subscriber that was not closed.
@@ -38,16 +41,6 @@ struct Standing {
 enum Place {
     Anywhere,
     Node(NodeId),
-}
-
-/// One connection takes over subscriptions from another: both bring the same messages for a while.
-struct Handover {
-    lane: LaneId,
-    /// What the old connection brought since the new one began to subscribe.
-    delivered: Vec<OwnedMessage>,
-    /// What the new one brought.
-    held: Vec<OwnedMessage>,
-    is_marker_sent: bool,
 }
 
 /// A name that is longer is no channel.
@@ -214,7 +207,13 @@ impl Client {
         }
         if is_successor {
             let (delivered, held) = (Vec::new(), Vec::new());
-            own.handovers.push(Handover { lane, delivered, held, is_marker_sent: false });
+            own.handovers.push(Handover {
+                lane,
+                delivered,
+                held,
+                is_marker_sent: false,
+                is_old_through: false,
+            });
         } else if was_subscribed {
             let id = own.id;
             self.tell_gap(id);
@@ -266,8 +265,13 @@ impl Client {
             return;
         };
         let Some(id) = self.subscribers.get(index).map(|own| own.id) else { return };
-        let is_successor =
-            self.lane(lane).is_some_and(|lane| lane.role_of(conn) == Some(super::Role::Successor));
+        let role = self.lane(lane).and_then(|lane| lane.role_of(conn));
+        if role == Some(super::Role::Retired) {
+            // The one that took over brings the same.
+            return;
+        }
+        let is_successor = role == Some(super::Role::Successor);
+        self.abandon_handover(index, lane);
         let mut told = MessageBuilder::new(id);
         for (wish, node) in frames {
             let frame = Reply::at(&batch.nodes, &batch.bytes, node);
@@ -281,26 +285,6 @@ impl Client {
         }
         self.tell(told);
         self.end_handover(index, lane, conn, now);
-    }
-
-    fn deliver(
-        &mut self,
-        index: usize,
-        lane: LaneId,
-        is_successor: bool,
-        message: OwnedMessage,
-        told: &mut MessageBuilder,
-    ) {
-        let own = self.subscribers.get_mut(index);
-        let handover = own.and_then(|own| own.handovers.iter_mut().find(|handover| handover.lane == lane));
-        match handover {
-            Some(handover) if is_successor => handover.held.push(message),
-            Some(handover) => {
-                told.push_owned(&message);
-                handover.delivered.push(message);
-            }
-            None => told.push_owned(&message),
-        }
     }
 
     fn handle_pushed(
@@ -447,44 +431,6 @@ impl Client {
         let _ = now;
     }
 
-    /// The new connection has subscribed to everything: a marker through the old one tells when that has brought all
-    /// that was published before.
-    fn end_handover(&mut self, index: usize, id: LaneId, conn: ConnId, now: Instant) {
-        let Client { lanes, subscribers, .. } = self;
-        let Some(own) = subscribers.get_mut(index) else { return };
-        let Some(at) = own.handovers.iter().position(|handover| handover.lane == id) else { return };
-        let Some(lane) = lanes::get(lanes, id) else { return };
-        let Some(successor) = &lane.successor else {
-            own.handovers.swap_remove(at);
-            return;
-        };
-        if successor.has_open_wishes() {
-            return;
-        }
-        let Some(handover) = own.handovers.get_mut(at) else { return };
-        if !handover.is_marker_sent {
-            handover.is_marker_sent = true;
-            if let Some(live) = &mut lane.connection {
-                live.mark();
-            }
-        }
-        let _ = (conn, now);
-    }
-
-    /// The marker came back.
-    pub(super) fn handle_marked(&mut self, id: LaneId, now: Instant) {
-        let Some(index) = self.subscriber_at(id) else { return };
-        let Some(own) = self.subscribers.get_mut(index) else { return };
-        let Some(at) = own.handovers.iter().position(|handover| handover.lane == id) else { return };
-        let handover = own.handovers.swap_remove(at);
-        let mut told = MessageBuilder::new(own.id);
-        handover.rest().iter().for_each(|message| told.push_owned(message));
-        self.tell(told);
-        if let Some(lane) = self.lane_mut(id) {
-            lane.hand_over(now);
-        }
-    }
-
     /// The map has changed: sharded channels follow their slots.
     pub(super) fn move_shard_channels(&mut self, now: Instant) {
         for index in 0..self.subscribers.len() {
@@ -546,18 +492,6 @@ impl Client {
                 own.lanes.remove(&place);
             }
         }
-    }
-}
-
-impl Handover {
-    /// What the new connection brought and the old one did not: both have the same order, so the end of the one is the
-    /// beginning of the other.
-    fn rest(&self) -> &[OwnedMessage] {
-        let most = self.held.len().min(self.delivered.len());
-        let is_common =
-            |len: &usize| self.held.get(..*len) == self.delivered.get(self.delivered.len() - len..);
-        let common = (1..=most).rev().find(is_common).unwrap_or(0);
-        self.held.get(common..).unwrap_or_default()
     }
 }
 
