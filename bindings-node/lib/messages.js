@@ -30,6 +30,11 @@ class Messages {
     return this.#numbers[index * WORDS];
   }
 
+  /** Of a confirmation: how many subscriptions the connection has. */
+  subscriptions(index) {
+    return this.#numbers[index * WORDS + 1];
+  }
+
   /** A part of a message as a string. */
   text(index, part) {
     const from = this.#numbers[index * WORDS + part];

@@ -31,7 +31,7 @@ export class Script {
       if (line.startsWith('given ')) {
         this.play(line.slice(6));
       } else if (line !== '' && !line.startsWith('#')) {
-        this.event(...line.match(/^(\w+) ?((\S*) ?(.*?))(?: &)?$/).slice(1));
+        this.event(...line.match(/^([\w-]+) ?((\S*) ?(.*?))(?: &)?$/).slice(1));
         if (line.endsWith(' &')) continue;
         while (this.obey());
         for (const list of [this.outcomes, this.notices, this.doings]) {
@@ -103,8 +103,9 @@ export class Script {
     return text.split(/(?<=\r\n)(?=\*)/).map((command) => this.show(Buffer.from(command, 'latin1')));
   }
 
-  error({ message, code, outcome }) {
-    const text = code >= 500 ? message.replace(/^[A-Z]+ /, '') : message;
+  /** The first word of an error reply is what the code tells. */
+  error({ message, code, outcome }, isReply = true) {
+    const text = code >= 500 && isReply ? message.replace(/^[A-Z]+ /, '') : message;
     return `${code} ${outcome.replace('_', '-')} ${this.show(text)}`;
   }
 

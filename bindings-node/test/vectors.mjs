@@ -1,15 +1,25 @@
 // Plays the conversation vectors against the native core: `vectors.mjs ROOT NAME…`, see tests/vectors.
 import errors from '../lib/errors.js';
+import messages from '../lib/messages.js';
 import native from '../lib/native.js';
 import { OUTPUT, Replies } from '../lib/replies.js';
 import { RESP_TYPES } from '../lib/resp_types.js';
 import { Script } from './vector-script.mjs';
 
 const { failed, classes: { RespassError } } = errors;
+const { MESSAGE, PART } = messages;
 const { Core, Source } = native;
 const BUFFERS = {
   [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer, [RESP_TYPES.VERBATIM_STRING]: Buffer,
 };
+
+/** What messages are called, by their numbers. */
+const KINDS = new Map([
+  [MESSAGE.CHANNEL, 'message'], [MESSAGE.PATTERN, 'pattern-message'], [MESSAGE.SHARD, 'shard-message'],
+  ...Object.entries(MESSAGE).filter(([, kind]) => kind > MESSAGE.SHARD)
+    .map(([name, kind]) => [kind, name.toLowerCase().replace('_', '-')]),
+]);
+const CHANNELS = { channel: 1, pattern: 2, shard: 3 };
 
 const NEWS = { NONE: 0, FETCH: 1, TOKEN: 2, STATE: 3 };
 const micros = (seconds) => Math.round(parseFloat(seconds) * 1e6);
@@ -22,7 +32,10 @@ class Player extends Script {
   #replies = new Replies();
   #mapping;
   #labels = new Map();
-  #conn;
+  #sessions = new Map();
+  #subscribers = new Map();
+  /** Connections that have something to send. */
+  #conns = new Set();
   #isHeld = false;
 
   constructor(root) {
@@ -45,8 +58,17 @@ class Player extends Script {
       case 'hold': return void (this.#isHeld = true);
       case 'flow': return void (this.#isHeld = false);
       case 'piece': return this.#send();
-      case 'call': return this.#submit('submitEach', first, others);
-      case 'multi': return this.#submit('submitTransaction', first, others);
+      case 'call': return this.#submit(core.submitEach, first, others);
+      case 'multi': return this.#submit(core.submitTransaction, first, others);
+      case 'session': return this.#sessions.set(first, core.openSession(...now));
+      case 'in': return this.#submitIn(core.submitIn, first, others);
+      case 'multi-in': return this.#submitIn(core.submitTransactionIn, first, others);
+      case 'end-session': return core.closeSession(this.#sessions.get(first), ...now);
+      case 'subscriber': return this.#subscribers.set(core.openSubscriber(...now), first);
+      case 'monitor': return this.#subscribers.set(core.openMonitor(...now), first);
+      case 'subscribe': return this.#subscribe(core.subscribe, first, ...others.split(' '));
+      case 'unsubscribe': return this.#subscribe(core.unsubscribe, first, ...others.split(' '));
+      case 'end-subscriber': return core.closeSubscriber(this.#subscriber(first), ...now);
       case 'cancel': return core.cancel([...this.#labels].find(([, label]) => label === first)[0]);
       case 'connect': return core.connect(...now);
       case 'close': return core.close(...now);
@@ -93,11 +115,26 @@ class Player extends Script {
     if (wait < Infinity) this.#pass(wait);
   }
 
+  #subscriber(label) {
+    return [...this.#subscribers].find(([, own]) => own === label)[0];
+  }
+
+  #subscribe(how, label, kind, ...channels) {
+    const names = channels.map((channel) => String(this.read(channel)));
+    how.call(this.#core, this.#subscriber(label), CHANNELS[kind], names, ...this.#now);
+  }
+
+  #submitIn(how, session, rest) {
+    const [, label, words] = rest.match(/^(\S+) (.*)$/s);
+    this.#submit((...blocks) => how.call(this.#core, this.#sessions.get(session), ...blocks), label, words);
+  }
+
   #submit(how, label, words) {
     const commands = words.split(' | ').map((command) => command.split(' ').map((word) => this.read(word)));
     const lengths = commands.flatMap((command) => [command.length, ...command.map((argument) => argument.length)]);
     const bytes = Buffer.concat(commands.flat());
-    const id = this.#core[how](bytes, bytes.length, Uint32Array.from(lengths), lengths.length, ...this.#now);
+    const blocks = [bytes, bytes.length, Uint32Array.from(lengths), lengths.length];
+    const id = how.call(this.#core, ...blocks, ...this.#now);
     if (id > 0) return this.#labels.set(id, label);
     const { text, code } = this.#core.detail();
     return this.outcomes.push(`failed ${label} ${this.error(failed({ text, code, outcome: 1 }))}`);
@@ -130,24 +167,44 @@ class Player extends Script {
     switch (kind) {
       case OUTPUT.CONNECT: return this.doings.push(`open ${id} ${text}:${code}`);
       case OUTPUT.DISCONNECT: return this.doings.push(`close ${id}`);
-      case OUTPUT.TRANSMIT: return (this.#conn = id);
+      case OUTPUT.TRANSMIT: return this.#conns.add(id);
+      case OUTPUT.MESSAGES: return this.#show(this.#subscribers.get(id), this.#replies.messages(core));
       case OUTPUT.TOKEN_NEEDED: {
         this.doings.push(`token-needed ${id}`);
         const token = this.#source.request(id, ...this.#now);
         return token && core.token(token, ...this.#now);
       }
       case OUTPUT.REPLIES: return this.#replies.read(core, this.#waiters);
-      case OUTPUT.FAILED: return this.#end(id, failed({ text, code, outcome }));
+      case OUTPUT.FAILED: {
+        const error = this.error(failed({ text, code, outcome }), false);
+        return this.outcomes.push(`failed ${this.#labels.get(id)} ${error}`);
+      }
       case OUTPUT.NOTICE: return this.notices.push(`notice ${name} ${this.show(text)}`);
       default: return this.#replies.grow(this.#replies.needed);
     }
   }
 
+  #show(label, batch) {
+    for (let i = 0; i < batch.count; i++) {
+      const parts = Object.values(PART).map((part) => batch.bytes(i, part)).filter(({ length }) => length > 0);
+      const words = ['message', label, KINDS.get(batch.kind(i)), ...parts.map((part) => this.show(part))];
+      this.outcomes.push([...words, ...(batch.subscriptions(i) > 0 ? [batch.subscriptions(i)] : [])].join(' '));
+    }
+  }
+
+  /** Hands what is ready to the sockets, one after the other; whether there was anything. */
   #send() {
-    const bytes = this.#conn && this.#core.takeTransmit(this.#conn, ...this.#now);
-    if (!bytes?.length) return false;
-    for (const text of this.sent(bytes)) this.doings.push(`send ${this.#conn} ${text}`);
-    return true;
+    let wasBusy = false;
+    for (const conn of [...this.#conns].sort((one, other) => one - other)) {
+      const bytes = this.#core.takeTransmit(conn, ...this.#now);
+      if (bytes.length === 0) {
+        this.#conns.delete(conn);
+        continue;
+      }
+      wasBusy = true;
+      for (const text of this.sent(bytes)) this.doings.push(`send ${conn} ${text}`);
+    }
+    return wasBusy;
   }
 }
 
