@@ -289,6 +289,22 @@ static const char *label_of(uint64_t id) {
     return calls[i].label;
 }
 
+/* Sessions and subscribers by the names that the file gives them. */
+static struct { uint64_t id; char label[16]; } owners[16];
+static size_t owners_len;
+
+/* The place for a new one's number. */
+static uint64_t *owner_new(const char *label) {
+    snprintf(owners[owners_len].label, sizeof owners->label, "%.15s", label);
+    return &owners[owners_len++].id;
+}
+
+static uint64_t owner_of(const char *label) {
+    size_t i = 0;
+    while (strcmp(owners[i].label, label) != 0) i++;
+    return owners[i].id;
+}
+
 /* What came of an event. */
 static text outcomes, notices, doings;
 
@@ -299,6 +315,26 @@ static void show_replies(const respass_output *output) {
         putf(&outcomes, "    %s %s ", is_error ? "failed" : "reply", label_of(output->answers[i].command));
         if (is_error) server_error(&outcomes, (const char *)output->bytes.data + node->value, node->count);
         else value(&outcomes, output, node);
+        putf(&outcomes, "\n");
+    }
+}
+
+static void show_messages(const respass_output *output) {
+    static const char *const KINDS[] = {"", "message", "pattern-message", "shard-message", "subscribed",
+        "pattern-subscribed", "shard-subscribed", "unsubscribed", "pattern-unsubscribed", "shard-unsubscribed",
+        "monitor", "gap", "refused"};
+    size_t owner = 0;
+    while (owners[owner].id != output->id) owner++;
+    for (size_t i = 0; i < output->messages_len; i++) {
+        respass_message message = respass_output_message(output, i);
+        const respass_slice parts[] = {message.pattern, message.channel, message.payload};
+        putf(&outcomes, "    message %s %s", owners[owner].label, KINDS[message.kind]);
+        for (int part = 0; part < 3; part++) {
+            if (parts[part].len == 0) continue;
+            putf(&outcomes, " ");
+            quote(&outcomes, parts[part].data, parts[part].len);
+        }
+        if (message.count > 0) putf(&outcomes, " %u", (unsigned)message.count);
         putf(&outcomes, "\n");
     }
 }
@@ -341,7 +377,7 @@ static bool passes(const char *root, const char *name) {
     if (!is_same) fprintf(stderr, "%s went like this:\n%s\n", name, played.at);
     free(played.at);
     free(expected.at);
-    calls_len = 0;
+    calls_len = owners_len = 0;
     while (tokens_len > 0) {
         free(tokens[--tokens_len].name.at);
         free(tokens[tokens_len].secret.at);

@@ -10,11 +10,20 @@ static const char *const STATES[] = {"other", "empty", "fresh", "renewing", "lat
 static respass_core *core;
 static respass_source *source;
 static respass_now now;
-static uint64_t transmit;
+static uint64_t transmits[64]; /* connections that have something to send, in order */
+static size_t transmits_len;
 static bool is_held;
 
 static void check(respass_result result) {
     if (result != RESPASS_RESULT_OK) fprintf(stderr, "a call was refused: %u\n", (unsigned)result), exit(2);
+}
+
+static void want_transmit(uint64_t conn) {
+    size_t at = 0;
+    while (at < transmits_len && transmits[at] < conn) at++;
+    if (at < transmits_len && transmits[at] == conn) return;
+    memmove(transmits + at + 1, transmits + at, (transmits_len++ - at) * sizeof *transmits);
+    transmits[at] = conn;
 }
 
 static void request(uint64_t newer_than) {
@@ -36,8 +45,9 @@ static void act(const respass_output *output) {
         say(&outcomes, output->text, "failed %s %u %s", label_of(id), code, OUTCOMES[output->outcome]);
         break;
     case RESPASS_OUTPUT_KIND_DISCONNECT: putf(&doings, "    close %u\n", id); break;
-    case RESPASS_OUTPUT_KIND_TRANSMIT: transmit = output->id; break;
+    case RESPASS_OUTPUT_KIND_TRANSMIT: want_transmit(output->id); break;
     case RESPASS_OUTPUT_KIND_REPLIES: show_replies(output); break;
+    case RESPASS_OUTPUT_KIND_MESSAGES: show_messages(output); break;
     case RESPASS_OUTPUT_KIND_NOTICE: say(&notices, output->text, "notice %s", NOTICES[code]); break;
     case RESPASS_OUTPUT_KIND_TOKEN_NEEDED: request(output->id); break;
     case RESPASS_OUTPUT_KIND_FETCH: putf(&doings, "    fetch\n"); break;
@@ -46,17 +56,23 @@ static void act(const respass_output *output) {
     }
 }
 
-/* Hands what is ready to the socket; whether there was anything. */
+/* Hands what is ready to the sockets, one after the other; whether there was anything. */
 static bool send_piece(void) {
     respass_slice piece, command;
-    if (core == NULL || transmit == 0) return false;
-    check(respass_core_transmit(core, transmit, now, &piece));
-    for (size_t at = 0; at < piece.len; at += command.len) {
-        command = command_at(piece, at);
-        say(&doings, command, "send %u", (unsigned)transmit);
+    size_t kept = 0;
+    if (core == NULL) return false;
+    for (size_t i = 0; i < transmits_len; i++) {
+        uint64_t conn = transmits[i];
+        check(respass_core_transmit(core, conn, now, &piece));
+        for (size_t at = 0; at < piece.len; at += command.len) {
+            command = command_at(piece, at);
+            say(&doings, command, "send %u", (unsigned)conn);
+        }
+        check(respass_core_transmitted(core, conn, piece.len, now));
+        if (piece.len > 0) transmits[kept++] = conn;
     }
-    check(respass_core_transmitted(core, transmit, piece.len, now));
-    return piece.len > 0;
+    transmits_len = kept;
+    return kept > 0;
 }
 
 /* Does what the machines want done; whether there was anything. Bytes leave when all else is done. */
@@ -112,17 +128,83 @@ static void configure(settings of) {
     respass_config_free(config);
 }
 
+/* Says why a command was not accepted, if it was not. */
+static void refuse(const char *label, respass_result result) {
+    respass_slice why;
+    if (result == RESPASS_RESULT_OK) return;
+    check(respass_core_error_text(core, &why));
+    say(&outcomes, why, "failed %s %u not-sent", label, (unsigned)result);
+}
+
 static void submit(const char *label, const char *words, bool is_transaction) {
     static uint32_t lengths[4096];
     text bytes = {0};
     size_t count = commands_of(words, &bytes, lengths);
     respass_result result = (is_transaction ? respass_core_submit_transaction : respass_core_submit_batch)(
         core, bytes.at, bytes.len, lengths, count, now, call_new(label));
-    if (result != RESPASS_RESULT_OK) {
-        respass_slice why;
-        check(respass_core_error_text(core, &why));
-        say(&outcomes, why, "failed %s %u not-sent", label, (unsigned)result);
+    refuse(label, result);
+    free(bytes.at);
+}
+
+/* One command of a session. */
+static respass_result submit_in(uint64_t session, const char *bytes, const uint32_t *lengths, size_t count,
+                                uint64_t *id) {
+    const char *argv[64];
+    size_t argv_len[64];
+    for (size_t i = 1; i < count; bytes += lengths[i++]) argv[i - 1] = bytes, argv_len[i - 1] = lengths[i];
+    return respass_core_submit_in(core, session, count - 1, argv, argv_len, 0, now, id);
+}
+
+static void act_in_session(const char *verb, const char *label, const char *rest) {
+    static uint32_t lengths[4096];
+    char call[16] = "";
+    text bytes = {0};
+    int words = 0;
+    respass_result result;
+    if (strcmp(verb, "session") == 0) {
+        check(respass_core_open_session(core, now, owner_new(label)));
+        return;
     }
+    if (strcmp(verb, "end-session") == 0) {
+        check(respass_core_close_session(core, owner_of(label), now));
+        return;
+    }
+    sscanf(rest, "%15s %n", call, &words);
+    size_t count = commands_of(rest + words, &bytes, lengths);
+    if (strcmp(verb, "in") == 0) result = submit_in(owner_of(label), bytes.at, lengths, count, call_new(call));
+    else
+        result = respass_core_submit_transaction_in(core, owner_of(label), bytes.at, bytes.len, lengths, count,
+                                                    now, call_new(call));
+    refuse(call, result);
+    free(bytes.at);
+}
+
+static void act_as_subscriber(const char *verb, const char *label, const char *rest) {
+    static uint32_t lengths[64];
+    const char *channels[64];
+    size_t channels_len[64], count = 0;
+    uint32_t kind = RESPASS_CHANNEL_KIND_CHANNEL;
+    text bytes = {0};
+    if (strcmp(verb, "subscriber") == 0) {
+        check(respass_core_open_subscriber(core, now, owner_new(label)));
+        return;
+    }
+    if (strcmp(verb, "monitor") == 0) {
+        check(respass_core_open_monitor(core, now, owner_new(label)));
+        return;
+    }
+    if (strncmp(rest, "pattern", 7) == 0) kind = RESPASS_CHANNEL_KIND_PATTERN;
+    if (strncmp(rest, "shard", 5) == 0) kind = RESPASS_CHANNEL_KIND_SHARD;
+    rest += strcspn(rest, " ");
+    if (*rest == ' ') count = commands_of(rest + 1, &bytes, lengths) - 1;
+    const char *at = bytes.at;
+    for (size_t i = 0; i < count; at += lengths[++i]) channels[i] = at, channels_len[i] = lengths[i + 1];
+    if (strcmp(verb, "subscribe") == 0)
+        check(respass_core_subscribe(core, owner_of(label), kind, count, channels, channels_len, now));
+    else if (strcmp(verb, "unsubscribe") == 0)
+        check(respass_core_unsubscribe(core, owner_of(label), kind, count, channels, channels_len, now));
+    else
+        check(respass_core_close_subscriber(core, owner_of(label), now));
     free(bytes.at);
 }
 
@@ -151,6 +233,10 @@ static void event(char *line) {
     else if (IS("hold") || IS("flow")) is_held = IS("hold");
     else if (IS("piece")) send_piece();
     else if (IS("call") || IS("multi")) submit(first, line + others, IS("multi"));
+    else if (IS("session") || IS("end-session") || IS("in") || IS("multi-in"))
+        act_in_session(verb, first, line + others);
+    else if (IS("subscriber") || IS("monitor") || IS("subscribe") || IS("unsubscribe") || IS("end-subscriber"))
+        act_as_subscriber(verb, first, line + others);
     else if (IS("cancel")) check(respass_core_cancel(core, id_of(first)));
     else if (IS("connect")) check(respass_core_connect(core, now));
     else if (IS("close")) check(respass_core_close(core, now));
@@ -175,7 +261,7 @@ int main(int argc, char **argv) {
         passed += passes(argv[1], argv[i]);
         respass_core_free(core);
         respass_source_free(source);
-        core = NULL, transmit = 0, is_held = false;
+        core = NULL, transmits_len = 0, is_held = false;
     }
     printf("vectors: %d passed\n", passed);
     return passed != argc - 2;

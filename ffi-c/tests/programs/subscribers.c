@@ -200,6 +200,7 @@ static void test_watch(void) {
 static void test_monitor(void) {
     uint64_t subscriber;
     OK(respass_driver_open_monitor(app.driver, on_message, NULL, &subscriber));
+    expect("4 ||\n");
     for (int tries = 0; heard_len == 0; tries++) {
         CHECK(tries < 100);
         OTHER("ECHO", "subs:seen");
