@@ -22,7 +22,8 @@ class Player extends Script {
   #replies = new Replies();
   #mapping;
   #labels = new Map();
-  #conn;
+  /** Connections that have something to send. */
+  #writable = new Set();
   #isHeld = false;
 
   constructor(root) {
@@ -130,7 +131,7 @@ class Player extends Script {
     switch (kind) {
       case OUTPUT.CONNECT: return this.doings.push(`open ${id} ${text}:${code}`);
       case OUTPUT.DISCONNECT: return this.doings.push(`close ${id}`);
-      case OUTPUT.TRANSMIT: return (this.#conn = id);
+      case OUTPUT.TRANSMIT: return this.#writable.add(id);
       case OUTPUT.TOKEN_NEEDED: {
         this.doings.push(`token-needed ${id}`);
         const token = this.#source.request(id, ...this.#now);
@@ -144,10 +145,14 @@ class Player extends Script {
   }
 
   #send() {
-    const bytes = this.#conn && this.#core.takeTransmit(this.#conn, ...this.#now);
-    if (!bytes?.length) return false;
-    for (const text of this.sent(bytes)) this.doings.push(`send ${this.#conn} ${text}`);
-    return true;
+    let isBusy = false;
+    for (const conn of [...this.#writable].sort((a, b) => a - b)) {
+      const bytes = this.#core.takeTransmit(conn, ...this.#now);
+      if (!bytes.length) this.#writable.delete(conn);
+      else isBusy = true;
+      for (const text of this.sent(bytes)) this.doings.push(`send ${conn} ${text}`);
+    }
+    return isBusy;
   }
 }
 

@@ -10,7 +10,8 @@ static const char *const STATES[] = {"other", "empty", "fresh", "renewing", "lat
 static respass_core *core;
 static respass_source *source;
 static respass_now now;
-static uint64_t transmit;
+/* Whether a connection has something to send, by its number. */
+static bool is_writable[256];
 static bool is_held;
 
 static void check(respass_result result) {
@@ -36,7 +37,7 @@ static void act(const respass_output *output) {
         say(&outcomes, output->text, "failed %s %u %s", label_of(id), code, OUTCOMES[output->outcome]);
         break;
     case RESPASS_OUTPUT_KIND_DISCONNECT: putf(&doings, "    close %u\n", id); break;
-    case RESPASS_OUTPUT_KIND_TRANSMIT: transmit = output->id; break;
+    case RESPASS_OUTPUT_KIND_TRANSMIT: is_writable[output->id % 256] = true; break;
     case RESPASS_OUTPUT_KIND_REPLIES: show_replies(output); break;
     case RESPASS_OUTPUT_KIND_NOTICE: say(&notices, output->text, "notice %s", NOTICES[code]); break;
     case RESPASS_OUTPUT_KIND_TOKEN_NEEDED: request(output->id); break;
@@ -46,17 +47,22 @@ static void act(const respass_output *output) {
     }
 }
 
-/* Hands what is ready to the socket; whether there was anything. */
+/* Hands what is ready to the sockets, one after the other; whether there was anything. */
 static bool send_piece(void) {
-    respass_slice piece, command;
-    if (core == NULL || transmit == 0) return false;
-    check(respass_core_transmit(core, transmit, now, &piece));
-    for (size_t at = 0; at < piece.len; at += command.len) {
-        command = command_at(piece, at);
-        say(&doings, command, "send %u", (unsigned)transmit);
+    bool is_busy = false;
+    for (uint64_t conn = 1; core != NULL && conn < 256; conn++) {
+        respass_slice piece = {0}, command;
+        if (!is_writable[conn]) continue;
+        check(respass_core_transmit(core, conn, now, &piece));
+        for (size_t at = 0; at < piece.len; at += command.len) {
+            command = command_at(piece, at);
+            say(&doings, command, "send %u", (unsigned)conn);
+        }
+        check(respass_core_transmitted(core, conn, piece.len, now));
+        is_writable[conn] = piece.len > 0;
+        is_busy |= piece.len > 0;
     }
-    check(respass_core_transmitted(core, transmit, piece.len, now));
-    return piece.len > 0;
+    return is_busy;
 }
 
 /* Does what the machines want done; whether there was anything. Bytes leave when all else is done. */
@@ -175,7 +181,8 @@ int main(int argc, char **argv) {
         passed += passes(argv[1], argv[i]);
         respass_core_free(core);
         respass_source_free(source);
-        core = NULL, transmit = 0, is_held = false;
+        core = NULL, is_held = false;
+        memset(is_writable, 0, sizeof is_writable);
     }
     printf("vectors: %d passed\n", passed);
     return passed != argc - 2;
