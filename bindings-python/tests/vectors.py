@@ -115,7 +115,7 @@ class Player(Script):
 
     def send(self) -> bool:
         busy = False
-        for conn in (self.core and self.core.writable()) or ():
+        for conn in sorted((self.core and self.core.writable()) or ()):
             piece = self.core.take(conn)
             if piece:
                 busy = True

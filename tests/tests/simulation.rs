@@ -106,7 +106,8 @@ fn heal_and_check(world: &mut World) {
     for client in &world.clients {
         let some = &client.failures[..client.failures.len().min(3)];
         assert!(some.is_empty(), "L: after the faults ended: {some:?} of {}", client.failures.len());
-        assert!(client.longest_wait(world.now) <= LONGEST_WAIT, "F2: a command still waits");
+        let (wait, who) = client.longest_wait(world.now);
+        assert!(wait <= LONGEST_WAIT, "F2: {who:?} still waits, since {wait} us");
     }
     check_subscriptions(world);
 }

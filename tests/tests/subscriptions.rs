@@ -2,7 +2,7 @@
 
 use respass::{ChannelKind, Config, ConnId, Notice, SubscriberId};
 use respass_tests::conversation::{Conversation, HELLO_OK, NO_SETINFO};
-use respass_tests::conversation_nodes::{PORTS, key, slot, topology};
+use respass_tests::conversation_nodes::{PORTS, key, slot, three_shards, topology};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -478,6 +478,26 @@ fn a_sharded_channel_follows_its_slot() {
     talk.receive_on(next, &push(&["ssubscribe", &channel, "1"]));
     talk.receive_on(next, &push(&["smessage", &channel, "two"]));
     assert_eq!(talk.take_messages(), ["gap".to_owned(), format!("shardmessage {channel} two")]);
+}
+
+#[test]
+fn a_sharded_subscription_that_is_refused_for_now_is_asked_for_again() {
+    for text in ["CLUSTERDOWN The cluster is down", "TRYAGAIN x", "LOADING x", "MASTERDOWN x"] {
+        let mut talk = Conversation::with_three_shards();
+        let subscriber = talk.open_subscriber();
+        let channel = key(1, 0);
+        talk.subscribe(subscriber, ChannelKind::Shard, &channel);
+        let conn = talk.node(PORTS[1]);
+        talk.sent_on(conn);
+        talk.receive_on(conn, &format!("-{text}\r\n"));
+        let mut again = Vec::new();
+        for _ in 0..200 {
+            again.extend(talk.attend(&three_shards()).0);
+            talk.advance(SECOND / 100);
+        }
+        assert_eq!(again, [(conn, format!("SSUBSCRIBE {channel}"))], "{text}");
+        assert_eq!(talk.take_messages(), [""; 0]);
+    }
 }
 
 #[test]

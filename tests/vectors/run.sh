@@ -20,7 +20,9 @@ cargo build --quiet -p respass-ffi
 cc -std=c99 -O1 -Wall -Wextra -Werror -pedantic -I ffi-c/include -o "$logs/vectors" ffi-c/tests/vectors.c \
     "$target/debug/librespass.a" -lpthread -ldl -lm
 
-names=$(cd "$vectors" && find . -name '*.txt' | sed 's/^\.\///; s/\.txt$//' | LC_ALL=C sort)
+all=$(cd "$vectors" && find . -name '*.txt' | sed 's/^\.\///; s/\.txt$//' | LC_ALL=C sort)
+# Sessions and subscribers are objects of their own in each language, which its own tests drive: Rust plays them all.
+names=$(echo "$all" | grep -v '^sessions/\|^subscriptions/')
 count=$(echo "$names" | wc -l)
 result=0
 
@@ -29,9 +31,11 @@ play() {
     language=$1
     shift
     "$@" >"$logs/$language.out" 2>"$logs/$language.err" || { cat "$logs/$language.err" >&2; result=1; }
-    grep '^vector' "$logs/$language.out" | LC_ALL=C sort -k 3 >"$logs/$language" || true
-    if ! grep -qx "vectors: $count passed" "$logs/$language"; then
-        echo "$language: $(grep '^vectors:' "$logs/$language" || echo 'no result') of $count" >&2
+    grep '^vector ' "$logs/$language.out" | grep -v ' sessions/\| subscriptions/' | LC_ALL=C sort -k 3 \
+        >"$logs/$language" || true
+    expected=$([ "$language" = rust ] && echo "$all" | wc -l || echo "$count")
+    if ! grep -qx "vectors: $expected passed" "$logs/$language.out"; then
+        echo "$language: $(grep '^vectors:' "$logs/$language.out" || echo 'no result') of $expected" >&2
         result=1
     fi
     if ! cmp -s "$logs/rust" "$logs/$language"; then

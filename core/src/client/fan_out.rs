@@ -126,7 +126,8 @@ impl Client {
         self.fan_out(unit.id, &facts, &arguments, remaining, now);
     }
 
-    /// A part for a certain node goes there again; where the node is gone, to one that has none of the parts.
+    /// A part for a certain node goes there again; where the node is gone, or a primary no more, to one that has none of
+    /// the parts.
     fn send_part(&mut self, unit: &Unit, remaining: u64, now: Instant) {
         let Some(join) = self.joins.iter().find(|join| join.parts.iter().any(|part| part.id == unit.id))
         else {
@@ -134,7 +135,8 @@ impl Client {
         };
         let lane = join.parts.iter().find(|part| part.id == unit.id).map_or(LaneId(0), |part| part.lane);
         let node = self.lane(lane).and_then(|lane| self.node(lane.node));
-        let lane = if node.is_some_and(|node| node.is_listed) {
+        let wants_replicas = matches!(join.how, How::Merge { routing: Routing::AllNodes, .. });
+        let lane = if node.is_some_and(|node| node.is_listed && (node.is_primary || wants_replicas)) {
             Some(lane)
         } else {
             let is_free = |lane: &LaneId| !join.parts.iter().any(|part| part.lane == *lane);

@@ -308,7 +308,8 @@ impl Client {
         let is_same = self.cluster.is_cluster && topology == self.cluster.topology;
         self.cluster.is_cluster = true;
         if is_same && !self.cluster.is_patched {
-            return;
+            // Subscriptions that were refused for now are asked for again.
+            return self.move_shard_channels(now);
         }
         self.cluster.is_patched = false;
         let mapped = map(self.rules(), &topology);

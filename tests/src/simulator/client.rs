@@ -304,10 +304,11 @@ impl SimClient {
         ending.map(|((kind, name), _)| (*kind, String::from_utf8_lossy(name).into_owned())).collect()
     }
 
-    /// How long the oldest command has waited, of those that do not wait for an element.
-    pub fn longest_wait(&self, true_now: u64) -> u64 {
+    /// How long the oldest command has waited, of those that do not wait for an element; and what it is.
+    pub fn longest_wait(&self, true_now: u64) -> (u64, Option<&Expected>) {
         let waiting = self.pending.values().filter(|(expected, _)| !matches!(expected, Expected::Popped(_)));
-        waiting.map(|(_, since)| true_now - since).max().unwrap_or(0)
+        let oldest = waiting.min_by_key(|(_, since)| *since);
+        oldest.map_or((0, None), |(expected, since)| (true_now - since, Some(expected)))
     }
 
     /// Gives up on a command.

@@ -95,8 +95,8 @@ pub enum Told {
     Nothing,
     /// The server answered with an error.
     Error(ErrorCode),
-    /// The same, of a script that says so after it has run, or of one part of a command of many (each runs once at most:
-    /// the ledger sees to it).
+    /// The same, of a script that says so after it has run, or of one part of a command of many: each runs once at
+    /// most, the ledger sees to it.
     MayHaveRun,
     /// It ended without.
     Failed(Outcome),

@@ -12,9 +12,11 @@ pub mod cluster;
 mod commands;
 pub mod credential;
 pub mod errand;
+mod event;
 pub mod ledger;
 pub mod lies;
 pub mod listener;
+pub mod report;
 pub mod server;
 pub mod slots;
 pub mod upheaval;
@@ -24,7 +26,8 @@ pub mod world;
 
 pub use client::{ClientSpec, Workload};
 pub use credential::{Credential, Supply};
-pub use world::{Faults, Report, World};
+pub use report::Report;
+pub use world::{Faults, World};
 
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;

@@ -319,7 +319,7 @@ impl Server {
         }
     }
 
-    /// Whether a redirect for one of this shape's nodes may lead to a migration's target.
+    /// How the cluster shows itself; `None` where there is none.
     pub fn shape(&self) -> Option<Shape> {
         self.cluster.as_ref().map(|cluster| cluster.shape)
     }

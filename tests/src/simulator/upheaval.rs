@@ -2,9 +2,10 @@
 
 use super::SECOND;
 use super::cluster::{Cluster, Migration, Shape};
+use super::event::Event;
 use super::lies::{MAP_LIES, Mood, REDIRECT_LIES, Temper};
 use super::server::Health;
-use super::world::{Event, World};
+use super::world::World;
 
 /// One of them.
 #[derive(Clone, Debug)]

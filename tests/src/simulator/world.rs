@@ -4,11 +4,12 @@ use super::SECOND;
 use super::channels::Kind;
 use super::client::{ClientSpec, SimClient, Wish};
 use super::errand::{Errand, Expected, Told, Work};
+use super::event::Event;
 use super::lies::STRANGER;
+use super::report::Report;
 use super::server::{Action, Health, Key, SEED_PORT, Server};
-use super::upheaval::Upheaval;
 use super::workload::Draw;
-use respass::{ChannelKind, CommandId, DisconnectCause, Outcome, SessionId};
+use respass::{ChannelKind, CommandId, DisconnectCause, Outcome};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -43,96 +44,6 @@ struct Link {
     /// Deliveries keep their order.
     to_server_at: u64,
     to_client_at: u64,
-}
-
-#[derive(Debug)]
-pub(super) enum Event {
-    Start,
-    Connected(u64),
-    Refused(u64),
-    ToServer(u64, Vec<u8>),
-    ToClient(u64, Vec<u8>),
-    ClosedByServer(u64),
-    Cut(u64),
-    Mishap(u64),
-    ServerWake(u64),
-    /// Counts only where it is the latest that was scheduled.
-    Wake(u64),
-    TokenAnswer,
-    Submit,
-    Feed(String),
-    Proceed(SessionId),
-    Subscribe,
-    Cancel(CommandId),
-    /// Of the cluster, whichever the client.
-    Upheaval(Upheaval),
-    DrawUpheaval,
-}
-
-impl Event {
-    fn conn(&self) -> Option<u64> {
-        match self {
-            Event::Connected(conn)
-            | Event::Refused(conn)
-            | Event::ToServer(conn, _)
-            | Event::ToClient(conn, _)
-            | Event::ClosedByServer(conn)
-            | Event::Cut(conn)
-            | Event::Mishap(conn)
-            | Event::ServerWake(conn) => Some(*conn),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Event::ToServer(conn, bytes) | Event::ToClient(conn, bytes) => {
-                let arrow = if matches!(self, Event::ToServer(..)) { "to" } else { "from" };
-                let text = bytes.escape_ascii().to_string();
-                write!(f, "{arrow} server on {conn}: {}", text.get(..600).unwrap_or(&text))
-            }
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
-
-/// What a run amounted to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Commands by what the clients were told.
-    pub replied: u64,
-    /// Commands that were not sent.
-    pub not_sent: u64,
-    /// Commands that may have run.
-    pub indeterminate: u64,
-    /// Commands that a server refused.
-    pub refused: u64,
-    /// Connections closed by the server because their token ended.
-    pub lapses: u64,
-    /// Live connections that presented a newer token.
-    pub reauths: u64,
-    /// Connections that the network cut.
-    pub cuts: u64,
-    /// Deliveries that the network split.
-    pub splits: u64,
-    /// Things that happened to the cluster.
-    pub upheavals: u64,
-    /// Redirects and refusals of the cluster's, by their first word.
-    pub errors: BTreeMap<String, u64>,
-    /// Topologies that were asked for.
-    pub topologies: u64,
-    /// Messages that subscribers heard.
-    pub heard: u64,
-    /// Those that they heard again.
-    pub repeated: u64,
-    /// Gaps that were announced.
-    pub gaps: u64,
-    /// Time that the clients lived, added up, in microseconds.
-    pub lived: u64,
-    /// Over everything that came out of every core.
-    pub trace: u64,
 }
 
 /// True time at the start: not zero, so that subtractions have room.
@@ -612,37 +523,5 @@ impl World {
         self.clients[index].change_subscription(listener, kind, name.as_bytes(), self.now);
         let at = self.now + self.rng.u64(0..60 * SECOND);
         self.schedule(index, at, Event::Subscribe);
-    }
-}
-
-impl Report {
-    /// Both together; the traces are not.
-    pub fn add(&mut self, other: &Report) {
-        self.replied += other.replied;
-        self.not_sent += other.not_sent;
-        self.indeterminate += other.indeterminate;
-        self.refused += other.refused;
-        self.lapses += other.lapses;
-        self.reauths += other.reauths;
-        self.cuts += other.cuts;
-        self.splits += other.splits;
-        self.upheavals += other.upheavals;
-        self.topologies += other.topologies;
-        self.heard += other.heard;
-        self.repeated += other.repeated;
-        self.gaps += other.gaps;
-        self.lived += other.lived;
-        for (word, count) in &other.errors {
-            *self.errors.entry(word.clone()).or_default() += count;
-        }
-    }
-
-    fn count(&mut self, told: Told) {
-        match told {
-            Told::Replied | Told::Nothing => self.replied += 1,
-            Told::Error(_) | Told::MayHaveRun | Told::Failed(Outcome::Refused) => self.refused += 1,
-            Told::Failed(Outcome::NotSent) => self.not_sent += 1,
-            Told::Failed(Outcome::Indeterminate) => self.indeterminate += 1,
-        }
     }
 }
