@@ -137,6 +137,14 @@ def test_failures_are_violations_once_everything_has_recovered() -> None:
     assert not [one for one in judge([late, record("get")], {}, {}, [SPAN, into_the_next]) if "failed" in one]
 
 
+def test_what_waits_in_vain_is_seen() -> None:
+    stuck = record("pop", "1", "not_sent", began=10.5, ended=13.1, reply=None)
+    (violation,) = judge([stuck], {}, {}, [SPAN])
+    assert violation.startswith("waited in vain")
+    assert judge([stuck | {"ended": 12.9}], {}, {}, [SPAN]) == []
+    assert judge([stuck | {"outcome": "replied"}], {}, {}, [SPAN]) == []
+
+
 def test_a_client_that_does_not_recover_in_time_is_seen() -> None:
     assert judge([record("get", ended=12.9)], {}, {}, [SPAN]) == []
     (violation,) = judge([record("get", ended=13.1)], {}, {}, [SPAN])

@@ -43,6 +43,7 @@ def judge(
     found += _queues(records, queues)
     found += _messages(records, spans)
     found += _calm(records, spans)
+    found += _in_vain(records, spans)
     found += judge_recovery(records, spans)
     return _with_few_examples(found)
 
@@ -162,6 +163,17 @@ def _calm(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
             if span.end + span.recovery < record["began"] and record["ended"] < end:
                 found.append(f"failed while nothing was wrong, after {span.name}: {told(record)}")
     return found
+
+
+def _in_vain(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
+    """What was given in the midst of a fault does not wait, and then fail, when all has long been well."""
+    return [
+        f"waited in vain, from {span.name} on: {told(record)}"
+        for record in records
+        if record["op"] != "heard" and record["outcome"] != "replied"
+        for span in spans
+        if span.begin <= record["began"] <= span.end and record["ended"] > span.end + span.recovery
+    ]
 
 
 def judge_recovery(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
