@@ -116,6 +116,7 @@ def test_messages_are_missing_where_a_gap_was_announced_and_nowhere_else() -> No
     assert judged([*uncertain, heard("1"), heard("3")]) == []
     (violation,) = judged([*sent, heard("1"), heard("1")])
     assert "twice" in violation
+    assert judged([*sent, heard("1"), heard(None), heard("1"), heard("2")]) == []
     (violation,) = judged(sent)
     assert "nothing was ever heard" in violation
 
