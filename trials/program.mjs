@@ -148,7 +148,9 @@ function options(name) {
   const found = { socket, name };
   if (env.TRIAL_PASSWORD) found.password = env.TRIAL_PASSWORD;
   if (env.IDENTITY_ENDPOINT) found.credential = token;
-  if (env.TRIAL_ADDRESS_MAP) found.addressMap = env.TRIAL_ADDRESS_MAP;
+  if (env.TRIAL_ALLOWED_HOSTS) {
+    Object.assign(found, { addressMap: 'advertised', allowedHosts: env.TRIAL_ALLOWED_HOSTS.split(',') });
+  }
   return found;
 }
 

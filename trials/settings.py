@@ -37,8 +37,8 @@ def options() -> dict[str, Any]:
         found["password"] = environment["TRIAL_PASSWORD"]
     if environment.get("IDENTITY_ENDPOINT"):
         found["credential"] = app_service()
-    if environment.get("TRIAL_ADDRESS_MAP"):
-        found["address_map"] = environment["TRIAL_ADDRESS_MAP"]
+    if hosts := environment.get("TRIAL_ALLOWED_HOSTS"):
+        found |= {"address_map": "advertised", "allowed_hosts": hosts.split(",")}
     return found
 
 

@@ -106,7 +106,7 @@ class Plain(Stage):
 
 
 class PlainWithPassword(Plain):
-    """The same with a password, which goes to the nodes that are named and to no others."""
+    """The same with a password, and with the nodes' names given."""
 
     name = "plain-password"
 

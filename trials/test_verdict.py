@@ -116,6 +116,7 @@ def test_messages_are_missing_where_a_gap_was_announced_and_nowhere_else() -> No
     assert judged([*uncertain, heard("1"), heard("3")]) == []
     (violation,) = judged([*sent, heard("1"), heard("1")])
     assert "twice" in violation
+    assert judged([*sent, heard("1"), heard(None), heard("1"), heard("2")]) == []
     (violation,) = judged(sent)
     assert "nothing was ever heard" in violation
 
@@ -135,6 +136,14 @@ def test_failures_are_violations_once_everything_has_recovered() -> None:
     assert judge([early, record("get", began=11.5)], {}, {}, [SPAN]) == []
     into_the_next = Span("another", 13.55, 14.0)
     assert not [one for one in judge([late, record("get")], {}, {}, [SPAN, into_the_next]) if "failed" in one]
+
+
+def test_what_waits_in_vain_is_seen() -> None:
+    stuck = record("pop", "1", "not_sent", began=10.5, ended=13.1, reply=None)
+    (violation,) = judge([stuck], {}, {}, [SPAN])
+    assert violation.startswith("waited in vain")
+    assert judge([stuck | {"ended": 12.9}], {}, {}, [SPAN]) == []
+    assert judge([stuck | {"outcome": "replied"}], {}, {}, [SPAN]) == []
 
 
 def test_a_client_that_does_not_recover_in_time_is_seen() -> None:

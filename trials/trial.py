@@ -3,8 +3,8 @@
     python trials/trial.py amr-oss acr-cluster plain
     MINUTES=10 TRIAL_PROGRAMS=node,rust TRIAL_PARTS=plain TRIAL_SCENES=failover python trials/trial.py amr-oss
 
-Without MINUTES each stage plays its scenes once. The exit status is 1 where the judge found something, and
-the folder with everything that was written is kept.
+Without MINUTES each stage plays its scenes once, and goes on as soon as everybody has recovered. The exit
+status is 1 where the judge found something, and the folder with everything that was written is kept.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ WARM_UP_SECONDS_MAX = 30.0
 CALM_SECONDS = 0.7
 #: For commands under way when a stage ends.
 END_SECONDS = 20.0
-#: For all that a stage needs beyond its scenes.
-EXTRA_SECONDS = 90.0
 
 
 def commands() -> dict[str, list[str]]:
@@ -107,14 +105,14 @@ class Program:
 class Trial:
     """One stage's run."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
+    def __init__(self, stage: Stage, folder: Path, is_long: bool) -> None:
         self.stage, self.folder = stage, folder
         self.spans: list[verdict.Span] = []
         self.violations: list[str] = []
-        self.is_long = False
+        self.is_long = is_long
         self.programs: list[Program] = []
 
-    def run(self, seconds: float) -> None:
+    def run(self) -> None:
         began = time.time()
         environment = self._environment()
         self.programs = [
@@ -123,14 +121,9 @@ class Trial:
         self.warm_up()
         self.spans.append(verdict.Span("the start", began, time.time()))
         self.pause(CALM_SECONDS)
-        end = time.monotonic() + seconds
-        self.is_long = seconds > 0
-        while True:
-            for scene in self.stage.scenes():
-                if os.environ.get("TRIAL_SCENES", "") in scene.name:
-                    self.play(scene)
-            if time.monotonic() > end:
-                break
+        for scene in self.stage.scenes():
+            if os.environ.get("TRIAL_SCENES", "") in scene.name:
+                self.play(scene)
         self.finish()
 
     def _environment(self) -> dict[str, str]:
@@ -168,10 +161,12 @@ class Trial:
     def await_recovery(self, span: verdict.Span) -> None:
         """Until everybody has succeeded again, or should have. A long run waits for the whole time."""
         end = span.end + span.recovery
+        if self.is_long:
+            self.pause(end - time.time())
         while (left := end - time.time()) > 0:
             self.pause(min(0.2, left))
             records = [record for program in self.programs for record in program.records()]
-            if not self.is_long and not verdict.judge_recovery(records, [span]):
+            if not verdict.judge_recovery(records, [span]):
                 break
 
     def pause(self, seconds: float) -> None:
@@ -244,24 +239,32 @@ def _unwell(program: Program) -> list[str]:
     return [f"{client} ({op})" for client, op in sorted(wanted - good)] or ([] if seen else [program.name])
 
 
+def play(name: str, is_long: bool) -> int:
+    """One stage; how many violations there were."""
+    folder = Path(tempfile.mkdtemp(prefix=f"respass-trial-{name}-"))
+    trial = Trial(STAGES[name](folder), folder, is_long)
+    print(f"trial: {name}", flush=True)
+    try:
+        trial.run()
+    finally:
+        trial.stop()
+    if trial.violations:
+        print(f"trial: what the programs wrote is in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return len(trial.violations)
+
+
 def main() -> int:
     seconds = float(os.environ.get("MINUTES") or 0) * 60
     names = sys.argv[1:] or list(STAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("trial: asked to end"))
-    violations = 0
-    for name in names:
-        folder = Path(tempfile.mkdtemp(prefix=f"respass-trial-{name}-"))
-        trial = Trial(STAGES[name](folder), folder)
-        print(f"trial: {name}", flush=True)
-        try:
-            trial.run(seconds / len(names))
-        finally:
-            trial.stop()
-        violations += len(trial.violations)
-        if trial.violations:
-            print(f"trial: what the programs wrote is in {folder}")
-        else:
-            shutil.rmtree(folder)
+    began, violations = time.monotonic(), 0
+    while True:
+        violations += sum(play(name, seconds > 0) for name in names)
+        if time.monotonic() - began >= seconds:
+            break
+    print(f"trial: {violations} violations in all")
     return 1 if violations else 0
 
 

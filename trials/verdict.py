@@ -43,6 +43,7 @@ def judge(
     found += _queues(records, queues)
     found += _messages(records, spans)
     found += _calm(records, spans)
+    found += _in_vain(records, spans)
     found += judge_recovery(records, spans)
     return _with_few_examples(found)
 
@@ -102,7 +103,7 @@ def _queues(records: Iterable[Record], queues: dict[str, list[str]]) -> list[str
 
 
 def _messages(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
-    """Messages come in order and once. Between two of them none is missing, but where a gap was announced."""
+    """Between two gaps messages come in order and once, and none is missing."""
     published: dict[str, dict[int, Record]] = defaultdict(dict)
     heard: dict[str, list[Record]] = defaultdict(list)
     clients = {record["key"]: record["client"] for record in records if record["op"] == "publish"}
@@ -129,13 +130,14 @@ def _channel(key: str, sent: dict[int, Record], heard: Sequence[Record], spans: 
             has_gap = True
             continue
         number = int(record["id"])
-        if latest is not None and number <= latest:
+        # Behind a gap, another server may bring late what was heard before.
+        if latest is not None and number <= latest and not has_gap:
             found.append(f"a message came twice or out of order: {number} after {latest} on {key}")
         if not has_gap and latest is not None:
             missing = [sent[one] for one in range(latest + 1, number) if one in sent]
             lost = [one for one in missing if _should_be_heard(one, spans)]
             found += [f"a message is missing without a gap: {told(one)}" for one in lost]
-        latest, has_gap = max(number, latest or 0), False
+        latest, has_gap = number, False
     return found
 
 
@@ -162,6 +164,17 @@ def _calm(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
             if span.end + span.recovery < record["began"] and record["ended"] < end:
                 found.append(f"failed while nothing was wrong, after {span.name}: {told(record)}")
     return found
+
+
+def _in_vain(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:
+    """What was given in the midst of a fault does not wait, and then fail, when all has long been well."""
+    return [
+        f"waited in vain, from {span.name} on: {told(record)}"
+        for record in records
+        if record["op"] != "heard" and record["outcome"] != "replied"
+        for span in spans
+        if span.begin <= record["began"] <= span.end and record["ended"] > span.end + span.recovery
+    ]
 
 
 def judge_recovery(records: Iterable[Record], spans: Sequence[Span]) -> list[str]:

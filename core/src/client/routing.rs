@@ -132,10 +132,10 @@ impl Client {
 
     /// The map has changed: what waits in a queue goes where it belongs now.
     pub(super) fn reroute(&mut self, now: Instant) {
-        let mains: Vec<LaneId> =
-            self.lanes.iter().filter(|lane| lane.kind == LaneKind::Main).map(|lane| lane.id).collect();
+        let moves = |lane: &&super::Lane| matches!(lane.kind, LaneKind::Main | LaneKind::Blocking);
+        let lanes: Vec<LaneId> = self.lanes.iter().filter(moves).map(|lane| lane.id).collect();
         let mut moved = Vec::new();
-        for id in mains {
+        for id in lanes {
             let Some(lane) = lanes::get(&mut self.lanes, id) else { continue };
             let clock = lane.clock.read(now);
             lane.queue.take_units(|unit, deadline| moved.push((unit, deadline.saturating_sub(clock))));
