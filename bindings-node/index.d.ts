@@ -149,6 +149,11 @@ export interface ClientOptions {
    * waits. 64 where not given.
    */
   ownConnectionsMax?: number;
+  /**
+   * Whether to listen on the channel on which Azure Cache for Redis tells of its maintenance: commands are held back
+   * before a node goes. Only at its host names where not given.
+   */
+  maintenanceEvents?: boolean;
 }
 
 /** Where a server is. */

@@ -9,6 +9,7 @@ const { TARGETS } = require('./resp_types');
 const OPTIONS = new Set([
   'url', 'socket', 'username', 'password', 'credential', 'commandTimeout', 'tokenTimeout', 'name', 'database', 'RESP',
   'commandOptions', 'allowPlaintextToken', 'addressMap', 'nodeAddressMap', 'allowedHosts', 'ownConnectionsMax',
+  'maintenanceEvents',
 ]);
 const SOCKET_OPTIONS = new Set(['host', 'port', 'tls', 'ca', 'cert', 'key', 'servername', 'connectTimeout']);
 const COMMAND_OPTIONS = new Set(['typeMapping', 'signal', 'abortSignal']);
@@ -34,7 +35,7 @@ const ELSEWHERE = {
   rootNodes: 'it is for createCluster',
   defaults: 'it is for createCluster',
   clientSideCache: 'it is not offered; remove it',
-  maintNotifications: 'they are followed without being told to; remove it',
+  maintNotifications: 'give maintenanceEvents, or nothing: those of Azure Cache for Redis are followed by themselves',
   db: 'give database',
   host: 'give socket: { host }',
   port: 'give socket: { port }',
@@ -81,6 +82,7 @@ function parse(options = {}) {
     connectTimeoutMs: whole(socket.connectTimeout, 'socket.connectTimeout', 1, 0xffffffff),
     tokenTimeoutMs: whole(options.tokenTimeout, 'tokenTimeout', 1, 0xffffffff),
     ownConnectionsMax: whole(options.ownConnectionsMax, 'ownConnectionsMax', 1, 0xffff),
+    maintenanceEvents: boolean(options.maintenanceEvents, 'maintenanceEvents'),
     ...addresses.settings,
   };
   const commandOptions = parseCommandOptions(options.commandOptions);

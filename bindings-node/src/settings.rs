@@ -2,7 +2,7 @@
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use respass::{AddressMap, ClusterMode, Config, Credential, Secret, TlsConfig};
+use respass::{AddressMap, ClusterMode, Config, Credential, MaintenanceEvents, Secret, TlsConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Settings {
     pub addresses: Option<Vec<MappedAddress>>,
     /// Connections for blocking commands and sessions together.
     pub own_connections_max: Option<u32>,
+    /// Whether to listen for the maintenance of Azure Cache for Redis; else at its host names.
+    pub maintenance_events: Option<bool>,
 }
 
 /// An advertised address, and where it is.
@@ -81,6 +83,11 @@ impl Settings {
         config.cluster = if self.cluster == Some(true) { ClusterMode::Require } else { ClusterMode::Detect };
         let own_max = config.limits.own_connections_max;
         config.limits.own_connections_max = self.own_connections_max.map_or(own_max, |max| max as usize);
+        config.maintenance_events = match self.maintenance_events {
+            None => MaintenanceEvents::Detect,
+            Some(true) => MaintenanceEvents::Always,
+            Some(false) => MaintenanceEvents::Never,
+        };
         config.tls = self.tls.map(TlsSettings::into_config);
         config.credential = match (self.token, self.username, self.password) {
             (Some(true), username, _) => Credential::Token { username },

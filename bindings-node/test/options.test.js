@@ -1,10 +1,11 @@
 'use strict';
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
 const { Cluster, ConfigurationError, RESP_TYPES, createClient, createCluster } = require('..');
 const { parse, parseCluster } = require('../lib/options.js');
-const { connect, startClient, startServer } = require('./rig');
+const { connect, startClient, startServer, until } = require('./rig');
 
 test('options that cannot work are named, with what to do', () => {
   const credential = async () => 'token';
@@ -49,6 +50,7 @@ test('options that cannot work are named, with what to do', () => {
     [{ allowedHosts: ['h'] }, /goes with addressMap: 'advertised'/],
     [{ addressMap: 'advertised', allowedHosts: 'h' }, /an array of names/],
     [{ ownConnectionsMax: 0 }, /^ownConnectionsMax must be a whole number from 1/],
+    [{ maintenanceEvents: 'on' }, /^maintenanceEvents must be/],
     [null, /must be an object/],
   ]) {
     assert.throws(() => createClient(options), (error) => {
@@ -155,4 +157,16 @@ test('no secret is shown by inspection or in an error', async (t) => {
   });
   assert(shown.length > 10);
   for (const text of shown) assert.doesNotMatch(text ?? '', /open.{0,3}(sesame|barley)/);
+});
+
+test('maintenance events are listened for where that is asked for', async (t) => {
+  const { client, host, port } = await startClient(t, { maintenanceEvents: true });
+  const other = await connect(t, { socket: { host, port } });
+  const listeners = async () => (await other.pubSubNumSub('AzureRedisEvents')).AzureRedisEvents;
+  await client.ping();
+  await until(async () => Number(await listeners()) === 1, 'one client listens');
+  const told = once(client, 'notice', { signal: AbortSignal.timeout(5000) });
+  await other.publish('AzureRedisEvents', 'NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-21T20:00:00');
+  const [{ name, text }] = await told;
+  assert.deepEqual([name, text], ['maintenance', 'the service told of maintenance: Scheduled at 2026-11-21T20:00:00']);
 });

@@ -427,6 +427,27 @@ typedef uint32_t respass_cluster;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Where to listen for what Azure Cache for Redis tells of its maintenance.
+enum respass_maintenance_events
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // At its host names. The default.
+    RESPASS_MAINTENANCE_EVENTS_DETECT = 1,
+    // Everywhere.
+    RESPASS_MAINTENANCE_EVENTS_ALWAYS = 2,
+    // Nowhere.
+    RESPASS_MAINTENANCE_EVENTS_NEVER = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_maintenance_events respass_maintenance_events;
+#else
+typedef uint32_t respass_maintenance_events;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // How the addresses that the nodes of a cluster advertise become addresses to connect to.
 enum respass_address_map
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -882,6 +903,11 @@ respass_result respass_config_set_own_connections_max(struct respass_config *con
 
 // Whether the server must be a node of a cluster; `cluster` is a `RESPASS_CLUSTER_…`.
 respass_result respass_config_set_cluster(struct respass_config *config, uint32_t cluster);
+
+// Whether to listen on the channel on which Azure Cache for Redis tells of its maintenance; `maintenance_events` is a
+// `RESPASS_MAINTENANCE_EVENTS_…`.
+respass_result respass_config_set_maintenance_events(struct respass_config *config,
+                                                     uint32_t maintenance_events);
 
 // Where the nodes of a cluster are, which advertise addresses of their own; `address_map` is a
 // `RESPASS_ADDRESS_MAP_…`. Hosts and addresses that were given before are forgotten.

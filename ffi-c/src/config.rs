@@ -4,7 +4,7 @@ use crate::ResultCode;
 use crate::credential::Tokens;
 use crate::error::{ErrorReport, told};
 use crate::handle::{self, Failure, place};
-use crate::input::{AddressMap, Cluster, Timer};
+use crate::input::{AddressMap, Cluster, MaintenanceEvents, Timer};
 use crate::output::Slice;
 use respass_core::{ClusterMode, Credential, ErrorCode, Secret, Timeouts, TlsConfig};
 use std::ffi::c_char;
@@ -237,6 +237,24 @@ pub extern "C" fn respass_config_set_cluster(config: *mut Config, cluster: u32) 
             cluster if cluster == Cluster::Detect as u32 => ClusterMode::Detect,
             cluster if cluster == Cluster::Require as u32 => ClusterMode::Require,
             _ => return Err(Failure::argument("there is no such cluster mode")),
+        };
+    })
+}
+
+/// Whether to listen on the channel on which Azure Cache for Redis tells of its maintenance; `maintenance_events` is a
+/// `RESPASS_MAINTENANCE_EVENTS_…`.
+#[unsafe(no_mangle)]
+pub extern "C" fn respass_config_set_maintenance_events(
+    config: *mut Config,
+    maintenance_events: u32,
+) -> ResultCode {
+    use respass_core::MaintenanceEvents as Core;
+    enter!(mut config => {
+        config.core.maintenance_events = match maintenance_events {
+            events if events == MaintenanceEvents::Detect as u32 => Core::Detect,
+            events if events == MaintenanceEvents::Always as u32 => Core::Always,
+            events if events == MaintenanceEvents::Never as u32 => Core::Never,
+            _ => return Err(Failure::argument("there is no such choice of maintenance events")),
         };
     })
 }

@@ -67,6 +67,18 @@ pub enum Cluster {
     Require = 2,
 }
 
+/// Where to listen for what Azure Cache for Redis tells of its maintenance.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaintenanceEvents {
+    /// At its host names. The default.
+    Detect = 1,
+    /// Everywhere.
+    Always = 2,
+    /// Nowhere.
+    Never = 3,
+}
+
 /// How the addresses that the nodes of a cluster advertise become addresses to connect to.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -164,6 +164,7 @@ fn check_configurations() -> Vec<(String, String)> {
         respass_config_set_queued_bytes_max: |h| respass_config_set_queued_bytes_max(h, 1);
         respass_config_set_own_connections_max: |h| respass_config_set_own_connections_max(h, 1);
         respass_config_set_cluster: |h| respass_config_set_cluster(h, 1);
+        respass_config_set_maintenance_events: |h| respass_config_set_maintenance_events(h, 1);
         respass_config_set_address_map: |h| respass_config_set_address_map(h, 1);
         respass_config_allow_host: |h| respass_config_allow_host(h, TEXT, LEN);
         respass_config_map_address: |h| respass_config_map_address(h, TEXT, LEN, 1, TEXT, LEN, 2);

@@ -85,6 +85,11 @@ fn each_connection_tells_what_it_is_for() {
 }
 
 #[test]
+fn maintenance_is_told_of_where_that_is_asked_for() {
+    check_lanes("maintenance");
+}
+
+#[test]
 fn opening_tells_that_nobody_answers() {
     run(Command::new(program()).args(["nobody", "127.0.0.1", &free_port().to_string()]));
 }

@@ -79,7 +79,7 @@ const cluster: Cluster = createCluster({
   defaults: { socket: { connectTimeout: 500 } }, addressMap: { '10.0.0.1:8500': { host: 'localhost', port: 8500 } },
 });
 void [cluster.sendCommand(['GET', 'k']), cluster.sendCommand('k', true, ['GET', 'k']), cluster.get('k')];
-createClient({ addressMap: 'advertised', allowedHosts: ['*.example.com'] });
+createClient({ addressMap: 'advertised', allowedHosts: ['*.example.com'], maintenanceEvents: false });
 createClient({ nodeAddressMap: (address) => address.startsWith('10.') ? { host: 'localhost', port: 1 } : undefined });
 // @ts-expect-error: no such mode
 createClient({ addressMap: 'internal' });

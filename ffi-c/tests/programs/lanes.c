@@ -305,6 +305,31 @@ static void log_in(respass_config *config, const char *ca_file) {
     respass_credential_free(credential);
 }
 
+/* --- What the service tells ------------------------------------------------------------------------------------ */
+
+static bool was_told_of_maintenance(void) {
+    bool is_told = false;
+    respass_output notice;
+    while (!is_told) {
+        OK(respass_client_next_notice(client, &notice));
+        if (notice.kind != RESPASS_OUTPUT_KIND_NOTICE) break;
+        is_told = notice.code == RESPASS_NOTICE_MAINTENANCE && holds(notice.text, "Scheduled");
+        respass_output_clear(&notice);
+    }
+    return is_told;
+}
+
+static void listen_for_maintenance(void) {
+    const char *body = "NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-21T20:00:00";
+    int tries = 0;
+    SAID(RESPASS_CMD(client, NULL, &error, "PING"));
+    for (bool is_told = false; !is_told; is_told = was_told_of_maintenance()) {
+        CHECK(tries++ < 100);
+        SAID(RESPASS_CMD(other, NULL, &error, "PUBLISH", "AzureRedisEvents", body));
+        OK(respass_client_idle(client, SECOND / 20));
+    }
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -312,13 +337,16 @@ int main(int argc, char **argv) {
     } cases[] = {
         {"blocking", wait_for_pushes}, {"watch", watch},     {"messages", hear},
         {"lost", lose_connections},    {"monitor", monitor}, {"connections", count_connections},
-        {"shards", read_shards},
+        {"shards", read_shards},       {"maintenance", listen_for_maintenance},
     };
     respass_config *config;
     CHECK(argc == 4 || argc == 5);
     OK(respass_config_new(argv[2], strlen(argv[2]), (uint16_t)atoi(argv[3]), &config));
     /* Less than the waits of that case. */
     if (!strcmp(argv[1], "blocking")) OK(respass_config_set_timeout(config, RESPASS_TIMER_COMMAND, SECOND / 2));
+    CHECK(respass_config_set_maintenance_events(config, 9) == RESPASS_RESULT_ARGUMENT);
+    if (!strcmp(argv[1], "maintenance"))
+        OK(respass_config_set_maintenance_events(config, RESPASS_MAINTENANCE_EVENTS_ALWAYS));
     if (argc == 5) log_in(config, argv[4]);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name)) continue;
