@@ -122,6 +122,9 @@ impl Config {
         if self.limits.sealed_ahead_max == 0 {
             return complain("sealed_ahead_max must not be 0: nothing would ever be sent");
         }
+        if self.limits.own_connections_max == 0 {
+            return complain("own_connections_max must not be 0: blocking commands would wait for ever");
+        }
         if self.limits.handshakes_max == 0 {
             return complain("handshakes_max must not be 0: nothing would ever be connected");
         }

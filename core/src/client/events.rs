@@ -122,16 +122,12 @@ impl Client {
         let is_kept = self.is_lane_kept(id);
         let Some(lane) = self.lane_mut(id) else { return };
         // A subscriber's successor has to subscribe first.
-        let has_taken_over = lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber;
-        if has_taken_over {
-            lane.hand_over(now);
-        }
+        let takes_over = lane.role_of(conn) == Some(Role::Successor) && lane.kind != LaneKind::Subscriber;
         lane.handle_ready(now);
         lane.is_wanted = is_kept;
         let kind = lane.kind;
-        if kind == LaneKind::Session && has_taken_over {
-            // What was watched, was watched on the connection before.
-            self.handle_session_lost(id);
+        if takes_over {
+            self.hand_over(id, now);
         }
         self.last_error = None;
         self.outputs.push_back(Output::Notice(Notice::Ready { conn }));
@@ -199,7 +195,7 @@ impl Client {
         self.handle_source_lost(id, now);
         match self.lane(id).map(|lane| lane.kind) {
             Some(LaneKind::Subscriber) => self.handle_subscriber_lost(id, has_successor, now),
-            Some(LaneKind::Session) => self.handle_session_lost(id),
+            Some(LaneKind::Session) => self.handle_session_lost(id, !is_unreachable),
             Some(LaneKind::Main | LaneKind::Monitor | LaneKind::Blocking) | None => {}
         }
     }
@@ -263,12 +259,14 @@ impl Client {
         }
         if let Some(conn) = drained {
             self.drop_connection(conn, ErrorCode::ConnectionLost, "the token was about to end");
-            if let Some(lane) = self.lane_mut(id) {
-                lane.connection = lane.successor.take();
-                lane.forget_wait(now);
-            }
-            if self.lane(id).is_some_and(|lane| lane.kind == LaneKind::Session) {
-                self.handle_session_lost(id);
+            let Some(lane) = self.lane_mut(id) else { return };
+            lane.connection = lane.successor.take();
+            lane.forget_wait(now);
+            let (kind, has_successor) = (lane.kind, lane.connection.is_some());
+            match kind {
+                LaneKind::Session => self.handle_session_lost(id, true),
+                LaneKind::Subscriber => self.handle_subscriber_lost(id, has_successor, now),
+                LaneKind::Main | LaneKind::Blocking | LaneKind::Monitor => {}
             }
         }
     }
@@ -283,7 +281,20 @@ impl Client {
         let Some(lane) = self.lane(id) else { return };
         let is_due = lane.connection.as_ref().and_then(Connection::handover_at).is_some_and(|at| now >= at);
         if is_due && lane.successor.is_none() {
-            self.open_successor(id, now);
+            return self.open_successor(id, now);
+        }
+        let is_ready = lane.successor.as_ref().is_some_and(|successor| successor.phase() == Phase::Ready);
+        if is_ready && lane.kind != LaneKind::Subscriber {
+            self.hand_over(id, now);
+        }
+    }
+
+    /// The successor of a lane's connection takes over, as soon as that may be.
+    fn hand_over(&mut self, id: LaneId, now: Instant) {
+        let Some(lane) = self.lane_mut(id) else { return };
+        if lane.hand_over(now) && lane.kind == LaneKind::Session {
+            // What was watched, was watched on the connection before.
+            self.handle_session_lost(id, true);
         }
     }
 

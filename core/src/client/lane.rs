@@ -222,14 +222,19 @@ impl Lane {
         })
     }
 
-    /// The successor is ready: it takes over, and the one before waits for its replies.
-    pub(crate) fn hand_over(&mut self, now: Instant) {
-        let Some(successor) = self.successor.take() else { return };
+    /// The successor is ready: it takes over, and the one before waits for its replies. Not in the middle of a
+    /// command, whose rest must follow where its beginning went. Whether it happened.
+    pub(crate) fn hand_over(&mut self, now: Instant) -> bool {
+        if self.queue.is_mid_command() {
+            return false;
+        }
+        let Some(successor) = self.successor.take() else { return false };
         let queue = self.queue.split_sealed();
         if let Some(connection) = self.connection.replace(successor) {
             self.retired = Some(Retired { connection, queue, since: now });
         }
         self.update_hold(now);
+        true
     }
 
     /// Whether commands that wait may be sent.

@@ -2,6 +2,7 @@
 
 use super::{Client, Connection, Instant, Lane, LaneId, LaneKind, NodeId, SEED};
 use crate::connection::ConnId;
+use crate::error::ErrorCode;
 use std::time::Duration;
 
 /// The lane of that id.
@@ -67,8 +68,10 @@ impl Client {
         }
         let may = self.has_permit_left() || self.end_an_idle_lane();
         let id = self.add_lane(kind, node, now);
+        let held_until = self.lane(self.main_lane(node)).and_then(|main| main.held_until);
         if let Some(lane) = self.lane_mut(id) {
             lane.has_permit = may;
+            lane.held_until = held_until;
         }
         id
     }
@@ -89,7 +92,8 @@ impl Client {
 
     /// Closes what a lane has, and takes it away.
     pub(super) fn end_lane(&mut self, id: LaneId) {
-        self.drop_connections(id, crate::error::ErrorCode::ConnectionLost, "nobody needs it any more");
+        self.fail_queue(id, ErrorCode::Closed, "the session was closed before it could be sent");
+        self.drop_connections(id, ErrorCode::ConnectionLost, "nobody needs it any more");
         self.remove_lane(id);
         let next = self.lanes.iter().find(|lane| !lane.has_permit).map(|lane| lane.id);
         if let Some(next) = next.filter(|_| self.has_permit_left())

@@ -13,6 +13,9 @@ use crate::connection::Setup;
 use crate::time::Now;
 use std::time::Duration;
 
+/// Connections to one node that connect and log in at the same time.
+const NODE_HANDSHAKES_MAX: usize = 2;
+
 /// All connections of a client present a newer token within this time.
 const SPREAD_MAX: Duration = Duration::from_secs(60);
 
@@ -175,12 +178,17 @@ impl Client {
         }
     }
 
-    /// Whether another connection may be opened: a server that comes back is not to be overrun.
-    pub(super) fn may_shake_hands(&self) -> bool {
-        let open = self.lanes.iter().flat_map(super::Lane::connections);
-        let under_way =
-            open.filter(|own| matches!(own.phase(), Phase::Connecting | Phase::LoggingIn)).count();
-        under_way < self.config.limits.handshakes_max
+    /// Whether another connection may be opened: a server that comes back is not to be overrun, and one that does not
+    /// answer is not to keep others from being connected to.
+    pub(super) fn may_shake_hands(&self, node: NodeId) -> bool {
+        let is_under_way = |own: &&Connection| matches!(own.phase(), Phase::Connecting | Phase::LoggingIn);
+        let (mut all, mut own) = (0, 0);
+        for lane in &self.lanes {
+            let count = lane.connections().filter(is_under_way).count();
+            all += count;
+            own += if lane.node == node { count } else { 0 };
+        }
+        all < self.config.limits.handshakes_max && own < NODE_HANDSHAKES_MAX
     }
 
     /// Opens a lane's connection, where it needs one.
@@ -191,7 +199,7 @@ impl Client {
         }
         let (node, may_open_at) = (lane.node, lane.may_open_at());
         let Some((login, token)) = self.login(now) else { return };
-        if now < may_open_at || !self.may_shake_hands() {
+        if now < may_open_at || !self.may_shake_hands(node) {
             return;
         }
         if let Some(connection) = self.new_connection(id, node, login, token, now)
@@ -207,10 +215,10 @@ impl Client {
         if self.is_closed || lane.successor.is_some() || lane.retired.is_some() || now < lane.retry_at {
             return;
         }
-        if !self.may_shake_hands() {
+        let node = lane.node;
+        if !self.may_shake_hands(node) {
             return;
         }
-        let node = lane.node;
         let Some((login, token)) = self.login(now) else { return };
         if let Some(connection) = self.new_connection(id, node, login, token, now)
             && let Some(lane) = self.lane_mut(id)

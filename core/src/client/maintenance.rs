@@ -1,7 +1,7 @@
 //! Azure Cache for Redis tells of maintenance on a channel of its own: before a node goes, commands stop being sent to
 //! it, and go where its slots are afterwards. So none is cut off in mid-flight.
 
-use super::{Client, Instant, LaneId, LaneKind, Notice, Output};
+use super::{Client, Instant, LaneId, LaneKind, Node, Notice, Output};
 use crate::cluster::{Maintenance, MaintenanceKind, parse_maintenance};
 use crate::config::MaintenanceEvents;
 use crate::connection::{ChannelKind, ConnId, Question, Wish};
@@ -73,7 +73,12 @@ impl Client {
             return;
         }
         let port = if self.tls.is_some() { event.ssl_port } else { event.plain_port };
-        let node = self.nodes.iter().find(|node| node.is_listed && Some(node.endpoint.port) == port);
+        let at_port = |node: &&Node| node.is_listed && Some(node.endpoint.port) == port;
+        let is_told = |node: &&Node| *node.endpoint.host == *event.host;
+        let node = match self.nodes.iter().filter(at_port).count() {
+            0 | 1 => self.nodes.iter().find(at_port),
+            _ => self.nodes.iter().filter(at_port).find(is_told),
+        };
         let lane = match node {
             Some(node) => node.main,
             None if !self.cluster.is_cluster => LaneId(0),

@@ -315,15 +315,17 @@ impl Client {
             return None;
         }
         let now = now.monotonic;
-        let can_connect = || self.can_login(now) && self.may_shake_hands();
         let lanes = self.lanes.iter().filter_map(|lane| {
+            let can_connect = || self.can_login(now) && self.may_shake_hands(lane.node);
             let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect();
             let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
             [lane.poll_timeout(can_connect, now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
         });
         let parked = self.parked.iter().map(|parked| parked.wakeup_at()).min();
         let parked = parked.map(|at| (at, WakeupReason::Retry));
-        let topology = self.topology_due_at(&can_connect).map(|at| (at, WakeupReason::Topology));
+        let topology = self
+            .topology_due_at(&|| self.can_login(now) && self.may_shake_hands(SEED))
+            .map(|at| (at, WakeupReason::Topology));
         let idle = self.idle_lanes_end().map(|at| (at, WakeupReason::KeepAlive));
         let all = lanes.chain(parked).chain(topology).chain(idle);
         let (at, reason) = all.min_by_key(|(at, _)| *at)?;

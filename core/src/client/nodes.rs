@@ -52,7 +52,8 @@ impl Node {
 
     /// Where it is to be reached from now on.
     pub(crate) fn set_targets(&mut self, targets: Targets) {
-        if self.targets != targets {
+        // The configured endpoint is dialled as it was configured, whatever a server says.
+        if self.id != SEED && self.targets != targets {
             self.targets = targets;
             self.uses_fallback = false;
         }

@@ -124,6 +124,9 @@ impl Client {
         let Some(owner) = self.lane_mut(lane) else { return false };
         // What a session has seen and watched is there, and nowhere else.
         if owner.kind == LaneKind::Session {
+            if self.cluster.is_cluster {
+                self.want_topology(Question::Slots);
+            }
             return false;
         }
         let (node, clock) = (owner.node, owner.clock.read(now));

@@ -5,7 +5,7 @@ use super::submit::{malformed, refused, too_large};
 use super::{Client, ConnId, ErrorCode, Instant, LaneId, LaneKind, SEED};
 use crate::command::{Batch, Command, CommandId, KeySlot, Lane as Needs, facts_of, key_slot};
 use crate::connection::Connection;
-use crate::error::SubmitError;
+use crate::error::{Outcome, SubmitError};
 use crate::time::Now;
 
 /// A connection that one caller has to itself. Never reused.
@@ -34,8 +34,8 @@ pub(super) struct Session {
     watch: Option<Watch>,
     /// The slot of the keys that were watched last.
     watched_slot: KeySlot,
-    /// A transaction that depends on what was watched may not have left.
-    is_guarded: bool,
+    /// The latest transaction that depends on what was watched.
+    guarded: Option<CommandId>,
 }
 
 /// Watched keys, and where.
@@ -61,7 +61,7 @@ impl Client {
             lane: None,
             watch: None,
             watched_slot: KeySlot::None,
-            is_guarded: false,
+            guarded: None,
         });
         Ok(id)
     }
@@ -90,7 +90,7 @@ impl Client {
         let Some(owner) = self.lane_mut(lane) else { return Err(closed()) };
         let deadline = owner.clock.read(monotonic).saturating_add(timeout);
         owner.queue.push(id, deadline, arguments.iter().copied());
-        let conn = owner.connection.as_ref().map(Connection::id);
+        let conn = owner.connection.as_ref().filter(|_| owner.is_ready()).map(Connection::id);
         let name = arguments.first().copied().unwrap_or_default();
         if let Some(session) = self.sessions.iter_mut().find(|own| own.id == session) {
             if name.eq_ignore_ascii_case(b"WATCH") && session.watch != Some(Watch::Lost) {
@@ -121,17 +121,16 @@ impl Client {
         self.admit(len, 1)?;
         let monotonic = self.observe(now);
         let own = self.sessions.iter_mut().find(|own| own.id == session).ok_or_else(closed)?;
-        own.is_guarded = own.watch.is_some();
         if own.watch == Some(Watch::Lost) {
             own.watch = None;
             return Err(watch_lost());
         }
         let lane = self.session_lane(session, transaction_slot(batch.commands()), monotonic)?;
-        if let Some(own) = self.sessions.iter_mut().find(|own| own.id == session) {
-            own.watch = None;
-        }
         let timeout = self.timeout_of(None);
         let id = self.next_id();
+        if let Some(own) = self.sessions.iter_mut().find(|own| own.id == session) {
+            own.guarded = own.watch.take().map(|_| id);
+        }
         let Some(owner) = self.lane_mut(lane) else { return Err(closed()) };
         let deadline = owner.clock.read(monotonic).saturating_add(timeout);
         owner.queue.push_transaction(id, deadline, batch.commands());
@@ -214,17 +213,20 @@ impl Client {
         }
     }
 
-    /// The connection of a session is lost, and what it watched with it.
-    pub(super) fn handle_session_lost(&mut self, lane: LaneId) {
+    /// The connection of a session is lost, and what it watched with it, if it ever was ready.
+    pub(super) fn handle_session_lost(&mut self, lane: LaneId, was_ready: bool) {
         let Some(session) = self.sessions.iter_mut().find(|own| own.lane == Some(lane)) else {
             return self.end_lane(lane);
         };
-        if session.watch.is_some() {
-            session.watch = Some(Watch::Lost);
+        if !was_ready {
+            return;
         }
-        // Behind another connection's login nothing would be watched.
-        if session.watch.is_some() || session.is_guarded {
-            self.fail_queue(lane, ErrorCode::WatchLost, WATCH_LOST);
+        session.watch = session.watch.map(|_| Watch::Lost);
+        // On another connection it would be judged by nothing.
+        if let Some(id) = session.guarded.take()
+            && self.lane_mut(lane).is_some_and(|lane| lane.queue.remove(id).is_some())
+        {
+            self.fail(id, ErrorCode::WatchLost, Outcome::NotSent, WATCH_LOST);
         }
     }
 }

@@ -110,9 +110,9 @@ impl Client {
         for channel in all {
             let place = self.place_of(kind, &channel);
             let Some(own) = self.subscribers.iter_mut().find(|own| own.id == subscriber) else { break };
-            own.wanted.remove(&(kind, channel.clone()));
+            let standing = own.wanted.remove(&(kind, channel.clone()));
             let count = own.wanted.len();
-            let lane = own.lanes.get(&place).copied();
+            let lane = standing.and_then(|own| own.at).or_else(|| own.lanes.get(&place).copied());
             let wish = Wish { kind, channel: channel.clone(), is_subscribe: false, is_told: true };
             if !lane.is_some_and(|lane| self.wish(lane, wish)) {
                 // There is no connection: so it is done.
@@ -206,14 +206,7 @@ impl Client {
             own.wanted.entry((wish.kind, wish.channel.clone())).or_default().at = Some(lane);
         }
         if is_successor {
-            let (delivered, held) = (Vec::new(), Vec::new());
-            own.handovers.push(Handover {
-                lane,
-                delivered,
-                held,
-                is_marker_sent: false,
-                is_old_through: false,
-            });
+            own.handovers.push(Handover::of(lane));
         } else if was_subscribed {
             let id = own.id;
             self.tell_gap(id);
@@ -412,14 +405,14 @@ impl Client {
         }
         let handover = own.handovers.iter().position(|handover| handover.lane == lane);
         if let Some(handover) = handover {
-            let handover = own.handovers.swap_remove(handover);
-            // The old one may not have brought all of it.
-            let mut told = MessageBuilder::new(own.id);
+            let (id, handover) = (own.id, own.handovers.swap_remove(handover));
             if has_successor {
-                told.push(MessageKind::Gap, &[], &[], &[], 0);
+                // The old one may not have brought all of it.
+                self.tell_gap(id);
+                let mut told = MessageBuilder::new(id);
                 handover.rest().iter().for_each(|message| told.push_owned(message));
+                self.tell(told);
             }
-            self.tell(told);
         }
         if is_anywhere
             && !has_successor

@@ -130,7 +130,7 @@ impl Client {
             (None, Some(_)) if self.topology_source().is_some() => Some(cluster.not_before),
             (None, Some(_)) => match cluster.seed_awaited_since {
                 // The seed's connection is on its way.
-                Some(since) => Some(since + ANSWER_PATIENCE),
+                Some(since) => Some((since + ANSWER_PATIENCE).max(cluster.not_before)),
                 None => {
                     let seed = self.lanes.first().filter(|seed| seed.connection.is_none() && can_connect());
                     seed.map(|seed| cluster.not_before.max(seed.may_open_at()))

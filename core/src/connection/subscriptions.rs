@@ -107,7 +107,7 @@ impl Connection {
     pub(super) fn is_push(&self, frame: Frame) -> bool {
         match frame.kind {
             Kind::Push => true,
-            Kind::Array if self.subscriptions.is_subscribed => {
+            Kind::Array if self.subscriptions.is_subscribed && self.handshake.is_resp2() => {
                 let word = self.reply(frame).elements().next().map_or(&[][..], |word| word.as_bytes());
                 PUSHED.contains(&word)
             }

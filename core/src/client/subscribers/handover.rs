@@ -14,7 +14,12 @@ pub(super) struct Handover {
     pub(super) is_marker_sent: bool,
     /// It has. What it brings from here on, the new one brings as well.
     pub(super) is_old_through: bool,
+    /// There was too much to remember.
+    pub(super) is_overrun: bool,
 }
+
+/// More messages are not remembered while two connections bring them: a gap is announced instead.
+const REMEMBERED_MAX: usize = 10_000;
 
 impl Client {
     pub(super) fn deliver(
@@ -28,11 +33,11 @@ impl Client {
         let own = self.subscribers.get_mut(index);
         let handover = own.and_then(|own| own.handovers.iter_mut().find(|handover| handover.lane == lane));
         match handover {
-            Some(handover) if is_successor => handover.held.push(message),
+            Some(handover) if is_successor => handover.hold(message),
             Some(handover) if handover.is_old_through => {}
             Some(handover) => {
                 told.push_owned(&message);
-                handover.delivered.push(message);
+                handover.remember(message);
             }
             None => told.push_owned(&message),
         }
@@ -74,8 +79,11 @@ impl Client {
             }
             return;
         }
-        let handover = own.handovers.swap_remove(at);
-        let mut told = MessageBuilder::new(own.id);
+        let (id_of_subscriber, handover) = (own.id, own.handovers.swap_remove(at));
+        if handover.is_overrun {
+            self.tell_gap(id_of_subscriber);
+        }
+        let mut told = MessageBuilder::new(id_of_subscriber);
         handover.rest().iter().for_each(|message| told.push_owned(message));
         self.tell(told);
         if let Some(lane) = self.lane_mut(id) {
@@ -98,6 +106,29 @@ impl Client {
 }
 
 impl Handover {
+    pub(super) fn of(lane: LaneId) -> Handover {
+        let (delivered, held) = (Vec::new(), Vec::new());
+        Handover { lane, delivered, held, is_marker_sent: false, is_old_through: false, is_overrun: false }
+    }
+
+    fn hold(&mut self, message: OwnedMessage) {
+        self.held.push(message);
+        self.forget_if_overrun();
+    }
+
+    fn remember(&mut self, message: OwnedMessage) {
+        self.delivered.push(message);
+        self.forget_if_overrun();
+    }
+
+    fn forget_if_overrun(&mut self) {
+        if self.held.len() > REMEMBERED_MAX || self.delivered.len() > REMEMBERED_MAX {
+            self.is_overrun = true;
+            self.held.clear();
+            self.delivered.clear();
+        }
+    }
+
     /// What the new connection brought and the old one did not: both have the same order, so the end of the one is the
     /// beginning of the other.
     pub(super) fn rest(&self) -> &[OwnedMessage] {
