@@ -126,8 +126,8 @@ impl Client {
         self.fan_out(unit.id, &facts, &arguments, remaining, now);
     }
 
-    /// A part for a certain node goes there again; where the node is gone, or a primary no more, to one that has none of
-    /// the parts.
+    /// A part for a certain node goes there again; where the node is gone, or a primary no more, to one that has none
+    /// of the parts.
     fn send_part(&mut self, unit: &Unit, remaining: u64, now: Instant) {
         let Some(join) = self.joins.iter().find(|join| join.parts.iter().any(|part| part.id == unit.id))
         else {

@@ -135,7 +135,7 @@ impl Draw {
         let text = match rng.u8(0..6) {
             0 => format!("MOVED {slot} {STRANGER}:6379"),
             1 => format!("ASK {slot} {STRANGER}:6379"),
-            2 => "NOAUTH Authentication required.".to_owned(),
+            2 => "NOAUTH says the script".to_owned(),
             3 => "TRYAGAIN Multiple keys request during rehashing of slot".to_owned(),
             4 => "CLUSTERDOWN The cluster is down".to_owned(),
             _ => "LOADING Redis is loading the dataset in memory".to_owned(),
