@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,10 @@ class AmrOss(Azure):
             self.migration(0, to=2, seconds=0.0),
             self.migration(0, to=0, seconds=0.0),
             self.foreign(),
+            *(self.storm(mode) for mode in ("loop", "?", "unreachable")),
             *(
-                self.storm(mode)
-                for mode in ("loop", "self", "empty", "?", "port0", "unreachable", "other-slot")
+                replace(self.storm(mode), is_long_only=True)
+                for mode in ("self", "empty", "port0", "other-slot")
             ),
             *(
                 self.scene(f"{kind} from everybody", kind, 0.7)

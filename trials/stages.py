@@ -29,6 +29,8 @@ class Scene:
     #: What is left to do when all have recovered.
     after: Callable[[], object] = nothing
     cuts_nodes: bool = False
+    #: Left out of short runs: another scene is much like it.
+    is_long_only: bool = False
 
 
 class Stage:
