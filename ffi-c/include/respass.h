@@ -93,7 +93,8 @@ enum respass_message_kind
     RESPASS_MESSAGE_KIND_PATTERN_MESSAGE = 2,
     // Published to a sharded channel.
     RESPASS_MESSAGE_KIND_SHARD_MESSAGE = 3,
-    // A subscription stands: once for each that was asked for, not again after a reconnect.
+    // A subscription stands: once for each that was asked for, not again after a reconnect. Of MONITOR, which has no
+    // channel: each time that a server begins.
     RESPASS_MESSAGE_KIND_SUBSCRIBED = 4,
     // The same for a pattern.
     RESPASS_MESSAGE_KIND_PATTERN_SUBSCRIBED = 5,
@@ -109,7 +110,7 @@ enum respass_message_kind
     RESPASS_MESSAGE_KIND_MONITOR = 10,
     // Messages may have been missed between those before and those after: there was no connection for a while.
     RESPASS_MESSAGE_KIND_GAP = 11,
-    // The server refused a subscription, which is dropped; the payload says why.
+    // The server refused a subscription, which is dropped, or MONITOR; the payload says why.
     RESPASS_MESSAGE_KIND_REFUSED = 12,
 };
 #ifndef __cplusplus
@@ -427,27 +428,6 @@ typedef uint32_t respass_cluster;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// Where to listen for what Azure Cache for Redis tells of its maintenance.
-enum respass_maintenance_events
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    // At its host names. The default.
-    RESPASS_MAINTENANCE_EVENTS_DETECT = 1,
-    // Everywhere.
-    RESPASS_MAINTENANCE_EVENTS_ALWAYS = 2,
-    // Nowhere.
-    RESPASS_MAINTENANCE_EVENTS_NEVER = 3,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum respass_maintenance_events respass_maintenance_events;
-#else
-typedef uint32_t respass_maintenance_events;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
 // How the addresses that the nodes of a cluster advertise become addresses to connect to.
 enum respass_address_map
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -519,6 +499,27 @@ enum respass_channel_kind
 typedef enum respass_channel_kind respass_channel_kind;
 #else
 typedef uint8_t respass_channel_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where to listen for what Azure Cache for Redis tells of its maintenance.
+enum respass_maintenance_events
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // At its host names. The default.
+    RESPASS_MAINTENANCE_EVENTS_DETECT = 1,
+    // Everywhere.
+    RESPASS_MAINTENANCE_EVENTS_ALWAYS = 2,
+    // Nowhere.
+    RESPASS_MAINTENANCE_EVENTS_NEVER = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum respass_maintenance_events respass_maintenance_events;
+#else
+typedef uint32_t respass_maintenance_events;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
