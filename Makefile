@@ -40,7 +40,7 @@ lint-types: $(VENV)/.installed
 	cd bindings-python && $(VENV)/bin/mypy --strict python/respass tests/typing
 	cd bindings-python && $(VENV)/bin/python -m mypy.stubtest --concise respass._typed
 
-# Writes what is generated from core/commands.json and codegen/surface anew.
+# Writes what is generated from core/commands*.json and codegen/surface anew: command methods, the core's table.
 generate:
 	cargo run --quiet -p respass-codegen
 

@@ -113,7 +113,9 @@ def free_port() -> int:
 def wait_for_reply(port: int, words: list[str], expected: bytes) -> None:
     """Asks until the server is there and answers so."""
     for _ in range(200):
-        done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["redis-cli", "-p", str(port), *words], capture_output=True, timeout=10, check=False
+        )
         if expected in done.stdout:
             return
         time.sleep(0.05)

@@ -166,7 +166,8 @@ test('maintenance events are listened for where that is asked for', async (t) =>
   await client.ping();
   await until(async () => Number(await listeners()) === 1, 'one client listens');
   const told = once(client, 'notice', { signal: AbortSignal.timeout(5000) });
-  await other.publish('AzureRedisEvents', 'NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-21T20:00:00');
+  const body = 'NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-21T20:00:00';
+  await other.publish('AzureRedisEvents', body);
   const [{ name, text }] = await told;
   assert.deepEqual([name, text], ['maintenance', 'the service told of maintenance: Scheduled at 2026-11-21T20:00:00']);
 });

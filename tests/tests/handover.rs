@@ -151,6 +151,19 @@ fn a_blocking_command_that_may_outlast_the_token_does_not_hold_up_the_newer_one(
     }
 }
 
+#[test]
+fn a_wait_that_cannot_be_split_ends_before_the_token_of_the_next_login_does() {
+    let (mut talk, _) = ready();
+    talk.submit("XREAD BLOCK 0 STREAMS s $");
+    let own = talk.opened.last().expect("asked for").conn;
+    answer_login(&mut talk, own);
+    let sent = talk.sent_on(own);
+    let millis = sent.first().and_then(|command| command.split(' ').nth(2)?.parse::<u64>().ok());
+    // Thirty seconds before its end a connection stops sending, and ends when nothing is in flight.
+    let range = 3_500_000..=3_570_000;
+    assert!(millis.is_some_and(|millis| range.contains(&millis)), "{sent:?}");
+}
+
 fn until_asked_but(talk: &mut Conversation, silent: ConnId) {
     while talk.fetches == 0 {
         talk.advance(SECOND);

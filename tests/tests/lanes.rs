@@ -1,6 +1,6 @@
 //! Connections for one caller alone: blocking commands, sessions, and the pool that they come from.
 
-use respass::{Command, CommandId, Config, ConnId, ErrorCode, Outcome};
+use respass::{Command, CommandId, Config, ConnId, ErrorCode, Outcome, Output};
 use respass_tests::conversation::{Conversation, HELLO_OK, NO_SETINFO};
 use std::time::Duration;
 
@@ -155,6 +155,18 @@ fn a_blocking_command_that_is_cancelled_takes_its_connection_along() {
     talk.pump();
     assert_eq!(talk.failure(id).outcome, Outcome::Indeterminate);
     assert!(talk.closed.contains(&other), "an element would be taken for nobody");
+}
+
+#[test]
+fn its_connection_ends_before_anything_else_happens() {
+    let mut talk = Conversation::ready();
+    let id = talk.submit("BLPOP list 0");
+    let other = own_connection(&mut talk);
+    talk.sent_on(other);
+    talk.client.cancel(id);
+    let told: Vec<Output> = std::iter::from_fn(|| talk.client.poll_output()).collect();
+    let is_ended = |output: &Output| matches!(output, Output::Disconnect { conn, .. } if *conn == other);
+    assert!(told.iter().any(is_ended), "{told:?}");
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 use super::routing::Route;
 use super::{Client, CommandId, Instant, Lane, LaneId, LaneKind, lanes};
-use crate::auth::IssuedToken;
 use crate::command::{Facts, OwnTimeout, TimeoutAt, own_timeout};
 use crate::connection::{Connection, SlotReply, Unit};
 use crate::resp::{Kind, Reply, encode_command, split_encoded};
@@ -68,7 +67,7 @@ impl Client {
     fn send_slice(&mut self, id: CommandId, attempts: u8, now: Instant) {
         let Some(job) = self.blocking.iter().find(|job| job.id == id) else { return };
         // It may log in only now, with the token that there is.
-        let token_ends = self.tokens.current().map(IssuedToken::expires_at);
+        let token_ends = self.tokens.for_connection(now).map(|token| token.close_at);
         let Some(lane) = lanes::get(&mut self.lanes, job.lane) else { return };
         let slice = job.slice(lane, token_ends, now);
         let bytes = job.bytes_for(slice);

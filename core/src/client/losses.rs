@@ -2,8 +2,8 @@
 
 use super::lane::Retired;
 use super::{
-    Client, CommandError, CommandId, ConnId, Connection, ErrorCode, Instant, Lane, LaneId, Notice, Outcome,
-    Output, Removed, Role, Trouble, lanes, outcome_of,
+    Client, CommandError, CommandId, ConnId, Connection, ErrorCode, Instant, Lane, LaneId, LaneKind, Notice,
+    Outcome, Output, Removed, Role, Trouble, lanes, outcome_of,
 };
 use crate::connection::Queue;
 use crate::rng::Rng;
@@ -30,8 +30,12 @@ impl Client {
                 return Some(outcome_of(removed));
             }
             if lane.connections_mut().any(|connection| connection.cancel(id)) {
-                // Only the connection's end keeps the server from popping an element for nobody: its lane ends.
+                let own = (lane.kind == LaneKind::Blocking).then_some(lane.id);
                 self.end_blocking(id);
+                // Only the connection's end keeps the server from popping an element for nobody.
+                if let Some(own) = own {
+                    self.end_lane(own);
+                }
                 return Some(Outcome::Indeterminate);
             }
         }
