@@ -169,5 +169,6 @@ test('maintenance events are listened for where that is asked for', async (t) =>
   const body = 'NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-21T20:00:00';
   await other.publish('AzureRedisEvents', body);
   const [{ name, text }] = await told;
-  assert.deepEqual([name, text], ['maintenance', 'the service told of maintenance: Scheduled at 2026-11-21T20:00:00']);
+  const expected = 'the service told of maintenance: Scheduled at 2026-11-21T20:00:00';
+  assert.deepEqual([name, text], ['maintenance', expected]);
 });
