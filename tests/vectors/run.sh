@@ -32,8 +32,8 @@ play() {
     language=$1
     shift
     "$@" >"$logs/$language.out" 2>"$logs/$language.err" || { cat "$logs/$language.err" >&2; result=1; }
-    grep '^vector ' "$logs/$language.out" | grep -v ' sessions/\| subscriptions/\| cluster_refusals/' | LC_ALL=C sort -k 3 \
-        >"$logs/$language" || true
+    grep '^vector ' "$logs/$language.out" | grep -v ' sessions/\| subscriptions/\| cluster_refusals/' |
+        LC_ALL=C sort -k 3 >"$logs/$language" || true
     expected=$([ "$language" = rust ] && echo "$all" | wc -l || echo "$count")
     if ! grep -qx "vectors: $expected passed" "$logs/$language.out"; then
         echo "$language: $(grep '^vectors:' "$logs/$language.out" || echo 'no result') of $expected" >&2
