@@ -64,6 +64,7 @@ impl Core {
         is_transaction: bool,
         session: Option<&Session>,
     ) -> PyResult<Option<Bound<'py, Call>>> {
+        let session = session.map(|session| session.id_in(py, self)).transpose()?;
         if self.shared.turn.is_mine() {
             return Ok(None);
         }
@@ -74,7 +75,7 @@ impl Core {
             Call::many(commands.shapes.len())
         };
         let call = Bound::new(py, call)?;
-        self.shared.submit(py, &call, &commands, is_transaction, session.map(|session| session.id))?;
+        self.shared.submit(py, &call, &commands, is_transaction, session)?;
         buffer.keep(commands);
         Ok(Some(call))
     }

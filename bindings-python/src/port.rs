@@ -114,6 +114,7 @@ impl LoopPort {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, port) = (slf.py(), slf.get());
         let future = port.make_future(py)?.ok_or_else(|| error::event_loop(py))?;
+        let session = session.map(|session| session.id_in(py, port.core.get())).transpose()?;
         // What was given before leaves before.
         port.submit_pending(py)?;
         let commands = buffer.take();
@@ -124,13 +125,7 @@ impl LoopPort {
             Call::many(count)
         };
         call.resolves(future.clone().unbind());
-        port.shared().submit(
-            py,
-            &Bound::new(py, call)?,
-            &commands,
-            is_transaction,
-            session.map(|session| session.id),
-        )?;
+        port.shared().submit(py, &Bound::new(py, call)?, &commands, is_transaction, session)?;
         buffer.keep(commands);
         Self::flush_soon(slf)?;
         Ok(future)

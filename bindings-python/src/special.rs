@@ -13,7 +13,14 @@ use respass::{ChannelKind, SessionId, SubscriberId};
 #[pyclass(frozen, module = "respass._respass")]
 pub(crate) struct Session {
     core: Py<Core>,
-    pub(crate) id: SessionId,
+    id: SessionId,
+}
+
+impl Session {
+    /// Its id in that core; an error where it is another's, which the parent of this process made.
+    pub(crate) fn id_in(&self, py: Python<'_>, core: &Core) -> PyResult<SessionId> {
+        if std::ptr::eq(self.core.get(), core) { Ok(self.id) } else { Err(error::forked(py)) }
+    }
 }
 
 #[pymethods]

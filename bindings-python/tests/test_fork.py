@@ -151,6 +151,31 @@ def test_the_child_closes_its_copies_and_the_parents_connection_lives(r: respass
     assert r.execute_command("CLIENT ID") == connection
 
 
+def test_the_child_closes_every_connection_and_the_parents_go_on(r: respass.Redis) -> None:
+    with r.pubsub(ignore_subscribe_messages=True) as p, r.pipeline() as watching:
+        p.subscribe("a")
+        watching.watch("watched")
+        before = sockets()
+
+        def work() -> None:
+            own = {name for name in before if "socket" in name or "eventpoll" in name}
+            assert len(own) >= 3 and not sockets() & own
+            use(r)
+            for method in (p.get_message, watching.execute):
+                with pytest.raises(respass.ForkError):
+                    method()
+            with r.pubsub() as other:
+                other.subscribe("b")
+
+        in_child(work)
+        assert r.publish("a", "x") == 1
+        while (message := p.get_message(timeout=5)) is None:
+            pass
+        assert message["data"] == b"x"
+        watching.multi()
+        assert watching.set("watched", 1).execute() == [True]
+
+
 def test_no_byte_is_written_by_a_child_that_does_not_use_the_client(tls_server: Server) -> None:
     """Over TLS a byte from the child would end the connection: it would use the parent's keys."""
     with respass.Redis("localhost", tls_server.port, ssl=True, ssl_ca_certs=tls_server.ca) as r:
