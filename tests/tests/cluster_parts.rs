@@ -116,18 +116,29 @@ fn a_part_leaves_a_primary_that_has_become_a_replica() {
 }
 
 #[test]
-fn a_part_for_a_replica_that_was_replaced_goes_to_the_new_one() {
-    let map = |replica| {
-        let first: &[u16] = &[PORTS[0], replica];
-        with_replicas(&[(0, 5460, first), (5461, 10_922, &PORTS[1..2]), (10_923, 16_383, &PORTS[2..])])
+fn where_two_replicas_are_replaced_each_new_one_has_one_part() {
+    let map = |replicas: [u16; 2]| {
+        let [first, second] = [[PORTS[0], replicas[0]], [PORTS[1], replicas[1]]];
+        with_replicas(&[(0, 5460, &first), (5461, 10_922, &second), (10_923, 16_383, &PORTS[2..])])
     };
     let mut talk = Conversation::with_three_shards();
     talk.submit(&format!("GET {}", key(0, 0)));
     refuse(&mut talk, &[PORTS[0]]);
-    serve(&mut talk, &map(8506), |_, _| "_\r\n".to_owned());
+    serve(&mut talk, &map([8504, 8505]), |_, _| "_\r\n".to_owned());
     let id = talk.submit("SCRIPT FLUSH");
-    refuse(&mut talk, &[8506]);
-    assert_eq!(serve(&mut talk, &map(8507), ok), at(&[PORTS[0], PORTS[1], PORTS[2], 8507], "SCRIPT FLUSH"));
+    refuse(&mut talk, &[8504, 8505]);
+    let seen = serve(&mut talk, &map([8506, 8507]), ok);
+    assert_eq!(seen, at(&[PORTS[0], PORTS[1], PORTS[2], 8506, 8507], "SCRIPT FLUSH"));
+    assert_eq!(talk.reply(id), "OK");
+}
+
+#[test]
+fn a_part_whose_shard_is_that_of_a_node_with_another_part_goes_to_one_without() {
+    let mut talk = Conversation::with_three_shards();
+    let id = talk.submit("FLUSHALL");
+    refuse(&mut talk, &PORTS[..1]);
+    let seen = serve(&mut talk, &shards_of([PORTS[1], 8504, PORTS[2]]), ok);
+    assert_eq!(seen, at(&[PORTS[1], PORTS[2], 8504], "FLUSHALL"));
     assert_eq!(talk.reply(id), "OK");
 }
 
@@ -145,7 +156,7 @@ fn a_part_whose_shard_nobody_serves_waits_until_somebody_does() {
 }
 
 #[test]
-fn a_part_whose_shard_was_given_to_a_node_that_has_one_fails() {
+fn a_part_fails_where_its_shard_is_gone_and_every_node_has_one() {
     let mut talk = Conversation::with_three_shards();
     let id = talk.submit("FLUSHALL");
     refuse(&mut talk, &[PORTS[0]]);
@@ -153,6 +164,21 @@ fn a_part_whose_shard_was_given_to_a_node_that_has_one_fails() {
     assert_eq!(serve(&mut talk, &map, ok), at(&PORTS[1..], "FLUSHALL"));
     assert_eq!(talk.failure(id).code, ErrorCode::NoNode);
     assert_eq!(talk.failure(id).outcome, Outcome::Indeterminate);
+}
+
+#[test]
+fn a_scan_of_a_shard_that_nobody_serves_waits_until_somebody_does() {
+    let mut talk = Conversation::with_three_shards();
+    let lost = talk.submit(&format!("GET {}", key(1, 0)));
+    refuse(&mut talk, &PORTS[1..2]);
+    let hole = topology(&[(0, 5460, PORTS[0]), (10_923, 16_383, PORTS[2])]);
+    serve(&mut talk, &hole, |_, _| "_\r\n".to_owned());
+    let id = talk.submit(&format!("SCAN {}", 17 * 16_384 + 5461));
+    let empty = |_: u16, _: &str| format!("*2\r\n{}*0\r\n", bulk("0"));
+    assert!(serve(&mut talk, &hole, empty).is_empty());
+    talk.client.cancel(lost);
+    assert_eq!(serve(&mut talk, &shards_of([PORTS[0], 8505, PORTS[2]]), empty), at(&[8505], "SCAN 17"));
+    assert_eq!(talk.reply(id), "[10923 []]");
 }
 
 /// A SCAN of the second shard, whose own cursor is 17, when the map becomes this: what is sent, and the reply.

@@ -114,7 +114,8 @@ impl Client {
             }
         };
         if sendings.is_empty() {
-            return self.park_command(id, arguments, 0, remaining, now);
+            let slot = if let How::Scan { slot } = how { slot } else { 0 };
+            return self.park_command(id, arguments, slot, remaining, now);
         }
         let first_part = CommandId(FIRST_PART + self.latest_part + 1);
         let mut parts = Vec::with_capacity(sendings.len());
@@ -173,7 +174,7 @@ impl Client {
         }
         let is_free = |lane: LaneId| !join.parts.iter().any(|part| part.lane == lane);
         match owner {
-            Some(Route::Lane(lane)) if !is_free(lane) => {}
+            Some(Route::Lane(lane)) if lane != part.lane && !is_free(lane) => {}
             Some(route) => return Some(route),
             None => {}
         }
