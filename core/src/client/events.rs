@@ -50,7 +50,7 @@ impl Client {
             return;
         }
         if reply.id.is_part() {
-            return self.handle_part(reply.id, &value, now);
+            return self.handle_part(reply.id, &value);
         }
         if self.ends_blocking(lane, &reply, &value, now) {
             batch.answers.push(super::Answer { command: reply.id, node: reply.node });

@@ -2,7 +2,7 @@
 //! shard to the next.
 
 use super::merge::{Part, merge, rewrite_scan_cursor};
-use super::routing::CROSS_SLOT;
+use super::routing::{CROSS_SLOT, Route};
 use super::{
     Answer, Client, CommandError, CommandId, ErrorCode, Instant, LaneId, Outcome, Output, ReplyBatch,
 };
@@ -12,8 +12,17 @@ use crate::resp::{Node, Reply, encode_command, split_encoded};
 use crate::slot::{SLOT_COUNT, slot_of};
 use std::collections::BTreeMap;
 
+/// The commands that were sent in parts.
+#[derive(Default)]
+pub(super) struct Joins {
+    /// By their first parts: the numbers of a command's parts follow one another.
+    by_first_part: BTreeMap<CommandId, Join>,
+    /// The first part of each command.
+    first_parts: BTreeMap<CommandId, CommandId>,
+}
+
 /// A command that was sent in parts.
-pub(super) struct Join {
+struct Join {
     id: CommandId,
     how: How,
     parts: Vec<JoinPart>,
@@ -35,9 +44,8 @@ enum How {
 }
 
 struct JoinPart {
-    id: CommandId,
     lane: LaneId,
-    /// Which of the caller's keys it is about.
+    slot: Option<u16>,
     positions: Vec<u32>,
     answer: Option<PartAnswer>,
 }
@@ -50,7 +58,10 @@ enum PartAnswer {
 /// What is to be sent, and where.
 struct Sending {
     lane: LaneId,
+    /// One that is served there; `None` for a replica.
+    slot: Option<u16>,
     bytes: Vec<u8>,
+    /// Which of the caller's keys it is about.
     positions: Vec<u32>,
 }
 
@@ -80,11 +91,11 @@ impl Client {
                 Err(text) => return self.fail(id, ErrorCode::InvalidCommand, Outcome::NotSent, text),
             },
             Routing::AllShards | Routing::AllNodes => {
-                let mut bytes = Vec::new();
-                encode_command(arguments.iter().copied(), &mut bytes);
+                let bytes = encoded(arguments);
                 let lanes = self.lanes_of_all(facts.routing == Routing::AllNodes);
-                let sendings = lanes.into_iter().map(|lane| Sending {
+                let sendings = lanes.into_iter().map(|(lane, slot)| Sending {
                     lane,
+                    slot,
                     bytes: bytes.clone(),
                     positions: Vec::new(),
                 });
@@ -103,84 +114,96 @@ impl Client {
             }
         };
         if sendings.is_empty() {
-            return self.park_command(id, arguments, 0, remaining, now);
+            let slot = if let How::Scan { slot } = how { slot } else { 0 };
+            return self.park_command(id, arguments, slot, remaining, now);
         }
+        let first_part = CommandId(FIRST_PART + self.latest_part + 1);
         let mut parts = Vec::with_capacity(sendings.len());
-        for Sending { lane, bytes, positions } in sendings {
+        for Sending { lane, slot, bytes, positions } in sendings {
             self.latest_part += 1;
             let part = CommandId(FIRST_PART + self.latest_part);
             let unit = Unit { id: part, bytes, steps: 0, attempts: 0, is_inspected: true };
             self.push_unit(lane, &unit, remaining, false, now);
-            parts.push(JoinPart { id: part, lane, positions, answer: None });
+            parts.push(JoinPart { lane, slot, positions, answer: None });
         }
-        self.joins.push(Join { id, how, left: parts.len(), parts });
+        self.joins.insert(first_part, Join { id, how, left: parts.len(), parts });
     }
 
     pub(super) fn fan_out_unit(&mut self, unit: Unit, remaining: u64, now: Instant) {
+        if unit.id.is_part() {
+            return self.send_part(unit, remaining, now);
+        }
         let mut arguments = Vec::new();
         split_encoded(&unit.bytes, &mut arguments);
         let facts = facts_of(arguments.iter().copied());
-        if unit.id.is_part() {
-            return self.send_part(&unit, remaining, now);
-        }
         self.fan_out(unit.id, &facts, &arguments, remaining, now);
     }
 
-    /// A part for a certain node goes there again; where the node is gone, or a primary no more, to one that has none
-    /// of the parts.
-    fn send_part(&mut self, unit: &Unit, remaining: u64, now: Instant) {
-        let Some(join) = self.joins.iter().find(|join| join.parts.iter().any(|part| part.id == unit.id))
-        else {
-            return;
-        };
-        let lane = join.parts.iter().find(|part| part.id == unit.id).map_or(LaneId(0), |part| part.lane);
-        let node = self.lane(lane).and_then(|lane| self.node(lane.node));
-        let wants_replicas = matches!(join.how, How::Merge { routing: Routing::AllNodes, .. });
-        let lane = if node.is_some_and(|node| node.is_listed && (node.is_primary || wants_replicas)) {
-            Some(lane)
-        } else {
-            let is_free = |lane: &LaneId| !join.parts.iter().any(|part| part.lane == *lane);
-            self.lanes_of_all(false).into_iter().find(is_free)
-        };
-        match lane {
-            Some(lane) => self.push_unit(lane, unit, remaining, false, now),
-            None => self.fail(unit.id, ErrorCode::NoNode, Outcome::NotSent, "the node has left the cluster"),
+    /// Sends a part that has not run where it belongs by now.
+    fn send_part(&mut self, mut unit: Unit, remaining: u64, now: Instant) {
+        let Some((join, part)) = self.joins.get(unit.id) else { return };
+        match self.route_part(join, part) {
+            Some(Route::Lane(lane)) => {
+                if matches!(join.how, How::Scan { .. }) && lane != part.lane {
+                    // The cursor is another server's: what that one has told so far is told again.
+                    let mut arguments = Vec::new();
+                    split_encoded(&unit.bytes, &mut arguments);
+                    unit.bytes = with_cursor(&arguments, "0");
+                }
+                if let Some(part) = self.joins.part_mut(unit.id) {
+                    part.lane = lane;
+                }
+                self.push_unit(lane, &unit, remaining, false, now);
+            }
+            Some(Route::NoNode(slot)) => self.park_for_slot(unit, slot, remaining, now),
+            _ => self.fail(unit.id, ErrorCode::NoNode, Outcome::NotSent, "the node has left the cluster"),
         }
+    }
+
+    /// A part for a certain node goes there again; where the node is gone, or a primary no more, to the one that has
+    /// its slot now. As no node is to run two parts, any other without one will do; `None` where there is none.
+    fn route_part(&self, join: &Join, part: &JoinPart) -> Option<Route> {
+        let owner = part.slot.map(|slot| self.route_slot(slot));
+        let with_replicas = match join.how {
+            How::Scan { .. } | How::Merge { routing: Routing::MultiShard { .. }, .. } => return owner,
+            How::Merge { routing, .. } => routing == Routing::AllNodes,
+        };
+        let node = self.lane(part.lane).and_then(|lane| self.node(lane.node));
+        if node.is_some_and(|node| node.is_listed && (node.is_primary || with_replicas)) {
+            return Some(Route::Lane(part.lane));
+        }
+        let is_free = |lane: LaneId| !join.parts.iter().any(|part| part.lane == lane);
+        match owner {
+            Some(Route::Lane(lane)) if lane != part.lane && !is_free(lane) => {}
+            Some(route) => return Some(route),
+            None => {}
+        }
+        let mut lanes = self.lanes_of_all(with_replicas).into_iter().map(|(lane, _)| lane);
+        lanes.find(|&lane| is_free(lane)).map(Route::Lane)
     }
 
     fn park_command(&mut self, id: CommandId, arguments: &[&[u8]], slot: u16, remaining: u64, now: Instant) {
-        let mut bytes = Vec::new();
-        encode_command(arguments.iter().copied(), &mut bytes);
-        let unit = Unit { id, bytes, steps: 0, attempts: 0, is_inspected: id.is_part() };
+        let unit = Unit { id, bytes: encoded(arguments), steps: 0, attempts: 0, is_inspected: false };
         self.park_for_slot(unit, slot, remaining, now);
     }
 
-    /// The main lanes of all primaries, in the order of their slots; of replicas, too, behind them.
-    fn lanes_of_all(&self, with_replicas: bool) -> Vec<LaneId> {
-        let mut lanes: Vec<LaneId> = Vec::new();
-        for slot in self.cluster.map.first_slots() {
-            if let Some(owner) = self.owner(slot) {
-                let lane = self.main_lane(owner);
-                if !lanes.contains(&lane) {
-                    lanes.push(lane);
-                }
-            }
-        }
-        if with_replicas {
-            lanes.extend(
-                self.nodes.iter().filter(|node| node.is_listed && !node.is_primary).map(|node| node.main),
-            );
-        }
-        lanes
+    /// The main lanes of all primaries, each with its lowest slot, in their order; of replicas, too, behind them.
+    fn lanes_of_all(&self, with_replicas: bool) -> Vec<(LaneId, Option<u16>)> {
+        let first_slots = self.cluster.map.first_slots().into_iter();
+        let primaries = first_slots.filter_map(|slot| Some((self.main_lane(self.owner(slot)?), Some(slot))));
+        let replicas = self.nodes.iter().filter(|node| with_replicas && node.is_listed && !node.is_primary);
+        primaries.chain(replicas.map(|node| (node.main, None))).collect()
     }
 
     /// The parts of a command by the slots of its keys (servers take no others, also where two slots are theirs), and
-    /// how many keys there are; the slot that nobody serves.
+    /// how many keys there are; the slot that nobody serves. A malformed one is a single part: nothing of it must run,
+    /// and the server says what is wrong.
     fn split(&self, arguments: &[&[u8]], first: usize, step: usize) -> Result<(Vec<Sending>, usize), u16> {
         let (head, keys) = arguments.split_at_checked(first).unwrap_or((arguments, &[]));
+        let group_len = if keys.len().is_multiple_of(step) { step } else { keys.len() };
         let mut parts: BTreeMap<u16, (Vec<&[u8]>, Vec<u32>)> = BTreeMap::new();
         let mut count = 0;
-        for (position, group) in (0..).zip(keys.chunks(step)) {
+        for (position, group) in (0..).zip(keys.chunks(group_len)) {
             let slot = slot_of(group.first().copied().unwrap_or_default());
             let (words, positions) = parts.entry(slot).or_insert_with(|| (head.to_vec(), Vec::new()));
             words.extend_from_slice(group);
@@ -190,9 +213,7 @@ impl Client {
         let mut sendings = Vec::with_capacity(parts.len());
         for (slot, (words, positions)) in parts {
             let lane = self.main_lane(self.owner(slot).ok_or(slot)?);
-            let mut bytes = Vec::new();
-            encode_command(words.into_iter(), &mut bytes);
-            sendings.push(Sending { lane, bytes, positions });
+            sendings.push(Sending { lane, slot: Some(slot), bytes: encoded(&words), positions });
         }
         Ok((sendings, count))
     }
@@ -206,13 +227,8 @@ impl Client {
         let Some(owner) = self.owner(slot) else {
             return Ok((How::Scan { slot }, Vec::new()));
         };
-        let mut words = arguments.to_vec();
-        if let Some(word) = words.get_mut(1) {
-            *word = own.as_bytes();
-        }
-        let mut bytes = Vec::new();
-        encode_command(words.into_iter(), &mut bytes);
-        let sending = Sending { lane: self.main_lane(owner), bytes, positions: Vec::new() };
+        let bytes = with_cursor(arguments, &own);
+        let sending = Sending { lane: self.main_lane(owner), slot: Some(slot), bytes, positions: Vec::new() };
         Ok((How::Scan { slot }, vec![sending]))
     }
 
@@ -222,28 +238,17 @@ impl Client {
     }
 
     /// A part was answered.
-    pub(super) fn handle_part(&mut self, id: CommandId, reply: &Reply<'_>, now: Instant) {
+    pub(super) fn handle_part(&mut self, id: CommandId, reply: &Reply<'_>) {
         let (nodes, bytes) = reply.to_tape();
-        self.answer_part(id, PartAnswer::Reply(nodes, bytes), now);
+        self.answer_part(id, PartAnswer::Reply(nodes, bytes));
     }
 
     pub(super) fn fail_part(&mut self, id: CommandId, error: CommandError) {
-        self.answer_part(id, PartAnswer::Failed(error), Instant::default());
+        self.answer_part(id, PartAnswer::Failed(error));
     }
 
-    fn answer_part(&mut self, id: CommandId, answer: PartAnswer, now: Instant) {
-        let _ = now;
-        let Some(index) = self.joins.iter().position(|join| join.parts.iter().any(|part| part.id == id))
-        else {
-            return;
-        };
-        let Some(join) = self.joins.get_mut(index) else { return };
-        if let Some(part) = join.parts.iter_mut().find(|part| part.id == id && part.answer.is_none()) {
-            part.answer = Some(answer);
-            join.left -= 1;
-        }
-        if join.left == 0 {
-            let join = self.joins.swap_remove(index);
+    fn answer_part(&mut self, id: CommandId, answer: PartAnswer) {
+        if let Some(join) = self.joins.answer(id, answer) {
             self.finish_join(&join);
         }
     }
@@ -264,10 +269,6 @@ impl Client {
                 rewrite_scan_cursor(part.reply, cursor.as_bytes(), &mut batch.nodes, &mut batch.bytes);
             }
         }
-        if join.id.is_part() {
-            let (nodes, bytes) = (batch.nodes, batch.bytes);
-            return self.answer_part(join.id, PartAnswer::Reply(nodes, bytes), Instant::default());
-        }
         batch.answers.push(Answer { command: join.id, node: 0 });
         self.outputs.push_back(Output::Replies(batch));
     }
@@ -286,12 +287,11 @@ impl Client {
 
     /// Takes back a command that was sent in parts, as far as that is possible.
     pub(super) fn withdraw_parts(&mut self, id: CommandId) -> Option<Outcome> {
-        let index = self.joins.iter().position(|join| join.id == id)?;
-        let join = self.joins.swap_remove(index);
+        let (first_part, join) = self.joins.remove(id)?;
         let mut outcome = Outcome::NotSent;
-        for part in &join.parts {
+        for (part, id) in join.parts.iter().zip(first_part.0..) {
             let was_sent = match &part.answer {
-                None => self.withdraw(part.id).is_some_and(|own| own != Outcome::NotSent),
+                None => self.withdraw(CommandId(id)).is_some_and(|own| own != Outcome::NotSent),
                 Some(PartAnswer::Failed(error)) => error.outcome != Outcome::NotSent,
                 Some(PartAnswer::Reply(..)) => true,
             };
@@ -300,6 +300,65 @@ impl Client {
             }
         }
         Some(outcome)
+    }
+}
+
+/// A command as it is sent.
+fn encoded(arguments: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_command(arguments.iter().copied(), &mut bytes);
+    bytes
+}
+
+/// SCAN with another cursor.
+fn with_cursor(arguments: &[&[u8]], cursor: &str) -> Vec<u8> {
+    let mut arguments = arguments.to_vec();
+    if let Some(word) = arguments.get_mut(1) {
+        *word = cursor.as_bytes();
+    }
+    encoded(&arguments)
+}
+
+impl Joins {
+    fn insert(&mut self, first_part: CommandId, join: Join) {
+        self.first_parts.insert(join.id, first_part);
+        self.by_first_part.insert(first_part, join);
+    }
+
+    /// The first part of the same command, and how many parts there are between the two.
+    fn place_of(&self, part: CommandId) -> Option<(CommandId, usize)> {
+        let (&first, join) = self.by_first_part.range(..=part).next_back()?;
+        let index = usize::try_from(part.0 - first.0).ok()?;
+        (index < join.parts.len()).then_some((first, index))
+    }
+
+    fn get(&self, part: CommandId) -> Option<(&Join, &JoinPart)> {
+        let (first, index) = self.place_of(part)?;
+        let join = self.by_first_part.get(&first)?;
+        Some((join, join.parts.get(index)?))
+    }
+
+    fn part_mut(&mut self, part: CommandId) -> Option<&mut JoinPart> {
+        let (first, index) = self.place_of(part)?;
+        self.by_first_part.get_mut(&first)?.parts.get_mut(index)
+    }
+
+    /// Keeps the answer to a part; the command, if it was the last.
+    fn answer(&mut self, part: CommandId, answer: PartAnswer) -> Option<Join> {
+        let (first, index) = self.place_of(part)?;
+        let join = self.by_first_part.get_mut(&first)?;
+        join.parts.get_mut(index).filter(|part| part.answer.is_none())?.answer = Some(answer);
+        join.left -= 1;
+        if join.left > 0 {
+            return None;
+        }
+        let id = join.id;
+        self.remove(id).map(|(_, join)| join)
+    }
+
+    /// Forgets a command; its first part.
+    fn remove(&mut self, id: CommandId) -> Option<(CommandId, Join)> {
+        self.by_first_part.remove_entry(&self.first_parts.remove(&id)?)
     }
 }
 

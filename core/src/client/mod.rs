@@ -43,7 +43,7 @@ use crate::rng::Rng;
 use crate::time::{ClockWatch, Instant, Now};
 use crate::tls::TlsSettings;
 use blocking::BlockingJob;
-use fan_out::Join;
+use fan_out::Joins;
 use lane::{Lane, LaneId, Role};
 pub use messages::{ChannelKind, Message, MessageBatch, MessageEntry, MessageKind, SubscriberId};
 use nodes::{Node, NodeId, SEED};
@@ -95,7 +95,7 @@ pub struct Client {
     /// Commands that a server refused to run for now, or that no known node would run.
     parked: Vec<Parked>,
     /// Commands that were sent in parts.
-    joins: Vec<Join>,
+    joins: Joins,
     blocking: Vec<BlockingJob>,
     sessions: Vec<Session>,
     subscribers: Vec<Subscriber>,
@@ -143,7 +143,7 @@ impl Client {
             conns: Vec::new(),
             cluster: Cluster::new(config.cluster),
             parked: Vec::new(),
-            joins: Vec::new(),
+            joins: Joins::default(),
             blocking: Vec::new(),
             sessions: Vec::new(),
             subscribers: Vec::new(),
