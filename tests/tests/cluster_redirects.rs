@@ -253,3 +253,41 @@ fn a_moved_slot_takes_the_next_commands_along() {
     talk.submit(&get());
     assert_eq!(talk.sent_on(other), [get()]);
 }
+
+#[test]
+fn a_redirect_is_followed_however_often_the_command_had_to_wait_before() {
+    let (mut talk, id, node) = with_sent(&get());
+    for wait in 0..6 {
+        talk.receive_on(node, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+        assert_eq!(talk.outcome(id), None);
+        assert_eq!(talk.sent_within(node, SECOND), [get()], "after {wait} waits");
+    }
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8502\r\n", slot(&key(0, 0))));
+    assert_eq!(talk.outcome(id), None);
+    let other = talk.node(PORTS[1]);
+    assert_eq!(talk.sent_within(other, SECOND), [get()]);
+}
+
+#[test]
+fn a_slot_on_its_way_that_asks_and_puts_off_in_turn_ends_no_command_before_its_time() {
+    let (mut talk, id, node) = with_sent(&get());
+    let ask = format!("-ASK {} 203.0.113.7:8502\r\n", slot(&key(0, 0)));
+    talk.receive_on(node, &ask);
+    let other = talk.node(PORTS[1]);
+    let mut asks = 1;
+    for _ in 0..200 {
+        for (conn, command) in talk.attend(&three_shards()).0 {
+            if conn == node {
+                asks += 1;
+                talk.receive_on(node, &ask);
+            } else if command == "ASKING" {
+                talk.receive_on(other, "+OK\r\n");
+            } else {
+                talk.receive_on(other, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+            }
+        }
+        assert_eq!(talk.outcome(id), None, "after {asks} redirects");
+        talk.advance(SECOND / 50);
+    }
+    assert!(asks > 6, "{asks}");
+}

@@ -109,7 +109,7 @@ impl Client {
         for Sending { lane, bytes, positions } in sendings {
             self.latest_part += 1;
             let part = CommandId(FIRST_PART + self.latest_part);
-            let unit = Unit { id: part, bytes, steps: 0, attempts: 0, is_inspected: true };
+            let unit = Unit { id: part, bytes, steps: 0, attempts: 0, redirects: 0, is_inspected: true };
             self.push_unit(lane, &unit, remaining, false, now);
             parts.push(JoinPart { id: part, lane, positions, answer: None });
         }
@@ -151,7 +151,7 @@ impl Client {
     fn park_command(&mut self, id: CommandId, arguments: &[&[u8]], slot: u16, remaining: u64, now: Instant) {
         let mut bytes = Vec::new();
         encode_command(arguments.iter().copied(), &mut bytes);
-        let unit = Unit { id, bytes, steps: 0, attempts: 0, is_inspected: id.is_part() };
+        let unit = Unit { id, bytes, steps: 0, attempts: 0, redirects: 0, is_inspected: id.is_part() };
         self.park_for_slot(unit, slot, remaining, now);
     }
 

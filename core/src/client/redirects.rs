@@ -53,7 +53,7 @@ struct Refused {
     text: String,
 }
 
-/// A command is sent elsewhere, or again because of a redirect, so often at most.
+/// A command is sent elsewhere so often at most without a wait between: waits end with the command's time.
 const REDIRECTS_MAX: u8 = 5;
 
 /// The first wait before a command is sent again that a server refused for now; each further one is twice as long.
@@ -143,76 +143,67 @@ impl Client {
         }
     }
 
-    fn wait(&mut self, refused: Refusal, refreshes: bool, now: Instant) -> bool {
-        let Refusal { unit, remaining, refusal, .. } = refused;
-        if is_script(&unit) || remaining == 0 {
+    fn wait(&mut self, mut refused: Refusal, refreshes: bool, now: Instant) -> bool {
+        if is_script(&refused.unit) || refused.remaining == 0 {
             return false;
         }
         if refreshes && self.cluster.is_cluster {
             self.want_topology(Question::Slots);
         }
-        let ceiling = RETRY_BASE.saturating_mul(1 << unit.attempts.min(10)).min(RETRY_MAX);
+        refused.unit.redirects = 0;
+        let ceiling = RETRY_BASE.saturating_mul(1 << refused.unit.attempts.min(10)).min(RETRY_MAX);
         let at = now + self.rng.between(ceiling / 2, ceiling);
-        let parked = Parked { unit, remaining, since: now, until: Until::At(at), refusal: Some(refusal) };
-        self.parked.push(parked);
+        self.park(refused, Until::At(at), now);
         true
     }
 
-    fn follow(&mut self, refused: Refusal, text: &[u8], now: Instant) -> bool {
-        let Refusal { unit, node, conn, remaining, refusal } = refused;
+    fn follow(&mut self, mut refused: Refusal, text: &[u8], now: Instant) -> bool {
         let redirect = match parse_redirect(text) {
             Some(Ok(redirect)) => redirect,
-            _ => return self.ignore(conn, &refusal, "it is malformed"),
+            _ => return self.ignore(&refused, "it is malformed"),
         };
-        let (facts, slot) = facts_and_slot(&unit);
+        let (facts, slot) = facts_and_slot(&refused.unit);
         if slot != KeySlot::One(redirect.slot) {
-            return self.ignore(conn, &refusal, "it is for another slot than the command's");
+            return self.ignore(&refused, "it is for another slot than the command's");
         }
-        if unit.attempts > REDIRECTS_MAX {
-            return self.ignore(conn, &refusal, "the command was sent on too often");
+        let unit = &mut refused.unit;
+        unit.redirects = unit.redirects.saturating_add(1);
+        if unit.redirects > REDIRECTS_MAX {
+            return self.ignore(&refused, "the command was sent on too often");
         }
         self.want_topology(Question::Slots);
-        let slot = redirect.slot;
-        let mut parked = |until| {
-            self.parked.push(Parked {
-                unit: unit.clone(),
-                remaining,
-                since: now,
-                until,
-                refusal: Some(refusal.clone()),
-            });
-            true
-        };
-        let asked = self.nodes.iter().find(|own| own.id == node).map(|own| own.endpoint.host.clone());
+        let (kind, slot) = (redirect.kind, redirect.slot);
+        let asked = self.node(refused.node).map(|own| own.endpoint.host.clone());
         let host = if redirect.host.is_empty() { asked.unwrap_or_default() } else { redirect.host.into() };
         let target = Endpoint { host, port: redirect.port };
         if facts.is_some_and(|facts| facts.is_script) {
-            return parked(Until::Moved { slot, from: node, target });
+            let from = refused.node;
+            self.park(refused, Until::Moved { slot, from, target }, now);
+            return true;
         }
-        let kind = redirect.kind;
+        let (id, attempts, redirects) = (refused.unit.id, refused.unit.attempts, refused.unit.redirects);
         match self.listed_node(&target) {
             // Once more to where it came from, or in a circle: not at full speed.
             // Nor is a blocking command asked elsewhere while its slot is on its way: soon it has arrived.
-            Some(_) if unit.attempts > 2 || (kind == RedirectKind::Ask && self.is_blocking(unit.id)) => {
-                let at = now + RETRY_BASE.saturating_mul(1 << unit.attempts.min(6));
-                self.parked.push(Parked {
-                    unit,
-                    remaining,
-                    since: now,
-                    until: Until::At(at),
-                    refusal: Some(refusal),
-                });
+            Some(_) if redirects > 2 || (kind == RedirectKind::Ask && self.is_blocking(id)) => {
+                let at = now + RETRY_BASE.saturating_mul(1 << attempts.min(6));
+                self.park(refused, Until::At(at), now);
             }
-            Some(to) => self.send_on(&unit, to, kind, slot, remaining, now),
+            Some(to) => self.send_on(&refused.unit, to, kind, slot, refused.remaining, now),
             None => {
                 if kind == RedirectKind::Ask {
                     self.want_topology(Question::Nodes);
                 }
-                let until = Until::Listed { target, kind, slot };
-                self.parked.push(Parked { unit, remaining, since: now, until, refusal: Some(refusal) });
+                self.park(refused, Until::Listed { target, kind, slot }, now);
             }
         }
         true
+    }
+
+    /// A command that was refused waits to be sent again.
+    fn park(&mut self, refused: Refusal, until: Until, now: Instant) {
+        let Refusal { unit, remaining, refusal, .. } = refused;
+        self.parked.push(Parked { unit, remaining, since: now, until, refusal: Some(refusal) });
     }
 
     /// Sends a command where a redirect points to.
@@ -236,9 +227,9 @@ impl Client {
     }
 
     /// A redirect is not followed, and the caller gets to see it.
-    fn ignore(&mut self, conn: ConnId, refusal: &Refused, why: &str) -> bool {
-        let cause = format!("{}: {why}", refusal.text);
-        self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
+    fn ignore(&mut self, refused: &Refusal, why: &str) -> bool {
+        let cause = format!("{}: {why}", refused.refusal.text);
+        self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn: refused.conn, cause }));
         false
     }
 
