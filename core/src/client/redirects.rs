@@ -32,6 +32,8 @@ enum Until {
         target: Endpoint,
         kind: RedirectKind,
         slot: u16,
+        /// How many questions had been asked before: their answers are older than the redirect.
+        asked_before: u64,
     },
     /// The same: send a script again if its slot is another node's.
     Moved {
@@ -39,6 +41,7 @@ enum Until {
         from: NodeId,
         /// Where the redirect points to.
         target: Endpoint,
+        asked_before: u64,
     },
     /// Until somebody serves the slot.
     Served {
@@ -176,9 +179,10 @@ impl Client {
         let asked = self.node(refused.node).map(|own| own.endpoint.host.clone());
         let host = if redirect.host.is_empty() { asked.unwrap_or_default() } else { redirect.host.into() };
         let target = Endpoint { host, port: redirect.port };
+        let asked_before = self.cluster.questions;
         if facts.is_some_and(|facts| facts.is_script) {
             let from = refused.node;
-            self.park(refused, Until::Moved { slot, from, target }, now);
+            self.park(refused, Until::Moved { slot, from, target, asked_before }, now);
             return true;
         }
         let (id, attempts, redirects) = (refused.unit.id, refused.unit.attempts, refused.unit.redirects);
@@ -194,7 +198,7 @@ impl Client {
                 if kind == RedirectKind::Ask {
                     self.want_topology(Question::Nodes);
                 }
-                self.park(refused, Until::Listed { target, kind, slot }, now);
+                self.park(refused, Until::Listed { target, kind, slot, asked_before }, now);
             }
         }
         true
@@ -284,23 +288,24 @@ impl Client {
                     self.parked.push(parked);
                 }
             },
-            Until::Moved { slot, from, target } => match self.owner(*slot) {
+            Until::Moved { slot, from, target, asked_before } => match self.owner(*slot) {
                 // The configured address is one of the nodes, nobody knows which: so the redirect has to be right.
                 Some(owner)
                     if owner != *from && (*from != SEED || self.listed_node(target) == Some(owner)) =>
                 {
                     self.send_unit(parked.unit, remaining, now);
                 }
-                _ => self
+                _ if self.has_answer(*asked_before, RedirectKind::Moved) => self
                     .tell_refusal(parked, "the cluster's map still gives the slot to the node that said so"),
+                _ => self.parked.push(parked),
             },
-            Until::Listed { target, kind, slot } => match self.listed_node(target) {
+            Until::Listed { target, kind, slot, asked_before } => match self.listed_node(target) {
                 Some(to) => {
                     let (kind, slot) = (*kind, *slot);
                     self.send_on(&parked.unit, to, kind, slot, remaining, now);
                 }
                 // The map knows better than the redirect.
-                None if self.has_asked_for(*kind) => {
+                None if self.has_answer(*asked_before, *kind) => {
                     self.tell_refusal(parked, "no node of the cluster's map has that address");
                 }
                 None => self.parked.push(parked),
@@ -308,10 +313,22 @@ impl Client {
         }
     }
 
-    /// Whether the map that has come tells what a redirect of this kind needs: that of CLUSTER SLOTS names no nodes
-    /// without slots, which is where ASK may point to.
-    fn has_asked_for(&self, kind: RedirectKind) -> bool {
-        kind == RedirectKind::Moved || !self.cluster.is_being_asked()
+    /// Whether a question that was asked later than so many others was answered, and told what a redirect of this kind
+    /// needs: CLUSTER SLOTS names no nodes without slots, which is where ASK may point to. If not, it is asked.
+    fn has_answer(&mut self, asked_before: u64, kind: RedirectKind) -> bool {
+        let needed = match kind {
+            RedirectKind::Ask if self.cluster.is_cluster => Question::Nodes,
+            RedirectKind::Ask | RedirectKind::Moved => Question::Slots,
+        };
+        let is_told = match self.cluster.answered {
+            Some((number, Question::Slots)) => number > asked_before && needed == Question::Slots,
+            Some((number, Question::Shards | Question::Nodes)) => number > asked_before,
+            None => false,
+        };
+        if !is_told {
+            self.want_topology(needed);
+        }
+        is_told
     }
 
     fn tell_refusal(&mut self, parked: Parked, why: &str) {

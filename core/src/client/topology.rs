@@ -32,6 +32,10 @@ pub(super) struct Cluster {
     /// To be asked next.
     wanted: Option<Question>,
     asked: Option<Asked>,
+    /// How many questions were asked.
+    pub(super) questions: u64,
+    /// The latest one that was answered well: its number, from 1 on, and what it was.
+    pub(super) answered: Option<(u64, Question)>,
     /// Not asked before.
     not_before: Instant,
     /// When to look without any other reason.
@@ -50,6 +54,7 @@ pub(super) struct Cluster {
 struct Asked {
     conn: ConnId,
     lane: LaneId,
+    number: u64,
     at: Instant,
 }
 
@@ -76,6 +81,8 @@ impl Cluster {
             migrations: Vec::new(),
             wanted: None,
             asked: None,
+            questions: 0,
+            answered: None,
             not_before: Instant::default(),
             next_at: None,
             seed_awaited_since: None,
@@ -181,7 +188,8 @@ impl Client {
         connection.ask(question);
         let conn = connection.id();
         let gap = self.rng.between(QUESTION_GAP, QUESTION_GAP * 3 / 2);
-        self.cluster.asked = Some(Asked { conn, lane, at: now });
+        self.cluster.questions += 1;
+        self.cluster.asked = Some(Asked { conn, lane, number: self.cluster.questions, at: now });
         self.cluster.wanted = None;
         self.cluster.not_before = now + gap;
     }
@@ -255,6 +263,10 @@ impl Client {
             Question::Nodes => parse_nodes(reply.as_bytes(), &endpoint, self.cluster.topology.is_by_name())
                 .map(|(topology, migrations)| (topology, Some(migrations))),
         };
+        let is_answer = parsed.is_ok() || (reply.kind() == Kind::Error && !self.cluster.is_cluster);
+        if is_answer && let Some(asked) = asked {
+            self.cluster.answered = Some((asked.number, question));
+        }
         match parsed {
             Ok((topology, migrations)) => {
                 self.cluster.migrations = migrations.unwrap_or_default();
