@@ -8,7 +8,7 @@ use super::{
     Client, ConnId, Credential, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, Trouble, lanes,
 };
 use crate::cluster::{
-    AddressMapRules, Endpoint, MapMode, Migration, SlotMap, Targets, Topology, map, parse_nodes,
+    AddressMapRules, Endpoint, MapMode, Migration, Shard, SlotMap, Targets, Topology, map, parse_nodes,
     parse_shards, parse_slots,
 };
 use crate::config::{AddressMap, ClusterMode};
@@ -323,13 +323,20 @@ impl Client {
             // Subscriptions that were refused for now are asked for again.
             return self.move_shard_channels(now);
         }
-        self.cluster.is_patched = false;
         let mapped = map(self.rules(), &topology);
         let mut complaints = mapped.values().filter_map(|target| target.as_ref().err());
         self.cluster.complaint = complaints.next().cloned();
         if let (Some(cause), Some(conn)) = (self.cluster.complaint.clone(), conn) {
             self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
         }
+        let is_usable = |shard: &Shard| {
+            !shard.slots.is_empty() && mapped.get(&shard.primary).is_some_and(|targets| targets.is_ok())
+        };
+        // A map whose nodes are all out of bounds replaces none that works.
+        if !topology.shards.iter().any(is_usable) && self.nodes.iter().any(|node| node.is_listed) {
+            return;
+        }
+        self.cluster.is_patched = false;
         let ids = self.update_nodes(mapped, &topology, now);
         self.cluster.map = SlotMap::from_topology(&topology, |primary| ids.get(primary).map(|id| id.0));
         let primaries = topology.shards.len();
