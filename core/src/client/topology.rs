@@ -291,6 +291,7 @@ impl Client {
                 self.resolve_parked(now);
             }
         }
+        self.move_channels(now);
         for lane in &mut self.lanes {
             lane.awaits_topology = false;
             lane.update_hold(now);
@@ -320,8 +321,7 @@ impl Client {
         let is_same = self.cluster.is_cluster && topology == self.cluster.topology;
         self.cluster.is_cluster = true;
         if is_same && !self.cluster.is_patched {
-            // Subscriptions that were refused for now are asked for again.
-            return self.move_shard_channels(now);
+            return;
         }
         let mapped = map(self.rules(), &topology);
         let mut complaints = mapped.values().filter_map(|target| target.as_ref().err());
@@ -343,7 +343,6 @@ impl Client {
         self.cluster.topology = topology;
         self.outputs.push_back(Output::Notice(Notice::TopologyChanged { primaries }));
         self.reroute(now);
-        self.move_shard_channels(now);
     }
 
     /// Makes the list of nodes that of the topology; each endpoint's node.
