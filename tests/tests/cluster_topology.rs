@@ -302,3 +302,26 @@ fn every_new_connection_of_a_cluster_is_logged_in_like_the_first() {
     assert_eq!(sent[0], first);
     assert!(!sent.iter().any(|command| command.starts_with("GET")), "{sent:?}");
 }
+
+/// The reply to CLUSTER SLOTS of shards with one slot each, and ten nodes each.
+fn many_nodes(shards: u32) -> String {
+    let mut reply = format!("*{shards}\r\n");
+    for shard in 0..shards {
+        reply += &format!("*12\r\n:{shard}\r\n:{shard}\r\n");
+        for node in 0..10 {
+            reply += &format!("*2\r\n{}:1\r\n", bulk(&format!("10.{node}.{}.{}", shard / 200, shard % 200)));
+        }
+    }
+    reply
+}
+
+#[test]
+fn of_a_map_of_thousands_of_nodes_a_thousand_are_taken_over_at_once() {
+    let mut talk = connecting(Config::new("localhost", SEED));
+    let seed = talk.node(SEED);
+    assert_eq!(talk.sent_on(seed), ["CLUSTER SLOTS"]);
+    let begin = std::time::Instant::now();
+    talk.receive_on(seed, &many_nodes(2000));
+    assert!(begin.elapsed() < 5 * SECOND, "{:?}", begin.elapsed());
+    assert!(talk.notices.iter().any(|notice| matches!(notice, Notice::TopologyChanged { primaries: 1000 })));
+}

@@ -8,13 +8,13 @@ use super::{
     Client, ConnId, Credential, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, Trouble, lanes,
 };
 use crate::cluster::{
-    AddressMapRules, Endpoint, MapMode, Migration, Shard, SlotMap, Targets, Topology, map, parse_nodes,
-    parse_shards, parse_slots,
+    AddressMapRules, Endpoint, MapMode, Migration, Shard, SlotMap, Target, Targets, Topology, map,
+    parse_nodes, parse_shards, parse_slots,
 };
 use crate::config::{AddressMap, ClusterMode};
 use crate::connection::{Connection, Phase, Question};
 use crate::resp::{Kind, Reply};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is known of the cluster.
@@ -353,15 +353,19 @@ impl Client {
         now: Instant,
     ) -> BTreeMap<Endpoint, NodeId> {
         let mut ids = BTreeMap::new();
+        let primaries: BTreeSet<&Endpoint> = topology.shards.iter().map(|shard| &shard.primary).collect();
+        let known = KnownNodes::new(&self.nodes);
         for node in &mut self.nodes {
             node.is_listed = false;
         }
         for (endpoint, targets) in mapped {
             let Ok(targets) = targets else { continue };
-            let Some(id) = self.node_at(&endpoint, &targets, now) else { continue };
-            if let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) {
+            let Some(id) = self.node_at(&known, &endpoint, &targets, now) else { continue };
+            if let Ok(index) = self.nodes.binary_search_by_key(&id, |node| node.id)
+                && let Some(node) = self.nodes.get_mut(index)
+            {
                 node.is_listed = true;
-                node.is_primary = topology.shards.iter().any(|shard| shard.primary == endpoint);
+                node.is_primary = primaries.contains(&endpoint);
                 node.endpoint = endpoint.clone();
                 node.set_targets(targets);
             }
@@ -376,14 +380,22 @@ impl Client {
     }
 
     /// The node of that endpoint: one that is known, by its name or by where it is, or a new one.
-    fn node_at(&mut self, endpoint: &Endpoint, targets: &Targets, now: Instant) -> Option<NodeId> {
-        let known = self.nodes.iter().find(|node| node.endpoint == *endpoint && node.id != SEED);
-        let known =
-            known.or_else(|| self.nodes.iter().find(|node| !node.is_listed && node.is_at(&targets.first)));
-        if let Some(node) = known {
-            return Some(node.id);
+    fn node_at(
+        &mut self,
+        known: &KnownNodes,
+        endpoint: &Endpoint,
+        targets: &Targets,
+        now: Instant,
+    ) -> Option<NodeId> {
+        let is_free = |id: &NodeId| self.node(*id).is_some_and(|node| !node.is_listed);
+        let by_place = || known.by_place.get(&place(&targets.first))?.iter().copied().find(is_free);
+        if let Some(id) = known.by_endpoint.get(endpoint).copied().or_else(by_place) {
+            return Some(id);
         }
-        let id = (1..u16::MAX).map(NodeId).find(|&id| self.node(id).is_none())?;
+        // The ids ascend from 0 on: the first that is left out, or the next one.
+        let is_gap = |&(node, id): &(&Node, u16)| node.id != NodeId(id);
+        let gap = self.nodes.iter().zip(0..u16::MAX).find(is_gap).map(|(_, id)| id);
+        let id = NodeId(gap.or_else(|| u16::try_from(self.nodes.len()).ok()).filter(|&id| id < u16::MAX)?);
         let main = self.add_lane(LaneKind::Main, id, now);
         let index = self.nodes.partition_point(|node| node.id < id);
         self.nodes.insert(index, Node::new(id, endpoint.clone(), targets.clone(), main));
@@ -413,4 +425,27 @@ impl Client {
             },
         }
     }
+}
+
+/// The nodes that are known, by what they are called and by where they are.
+struct KnownNodes {
+    by_endpoint: BTreeMap<Endpoint, NodeId>,
+    by_place: BTreeMap<(Box<str>, u16), Vec<NodeId>>,
+}
+
+impl KnownNodes {
+    fn new(nodes: &[Node]) -> KnownNodes {
+        let mut known = KnownNodes { by_endpoint: BTreeMap::new(), by_place: BTreeMap::new() };
+        for node in nodes {
+            if node.id != SEED {
+                known.by_endpoint.entry(node.endpoint.clone()).or_insert(node.id);
+            }
+            known.by_place.entry(place(node.first_target())).or_default().push(node.id);
+        }
+        known
+    }
+}
+
+fn place(target: &Target) -> (Box<str>, u16) {
+    (target.host.clone(), target.port)
 }
