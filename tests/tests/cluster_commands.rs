@@ -278,6 +278,55 @@ fn a_transaction_that_is_redirected_while_it_is_queued_goes_on_whole() {
 }
 
 #[test]
+fn a_transaction_that_is_redirected_when_it_is_to_run_goes_on_whole() {
+    let mut talk = Conversation::with_three_shards();
+    let own = key(0, 0);
+    let id = talk.submit_transaction(&[&format!("INCR {own}")]);
+    let node = talk.node(PORTS[0]);
+    let whole = talk.sent_on(node);
+    talk.receive_on(node, &format!("+OK\r\n+QUEUED\r\n-MOVED {} 203.0.113.7:8502\r\n", slot(&own)));
+    assert_eq!(talk.outcome(id), None);
+    let other = talk.node(PORTS[1]);
+    assert_eq!(talk.sent_on(other), whole);
+    talk.receive_on(other, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    assert_eq!(talk.reply(id), "[1]");
+}
+
+#[test]
+fn a_transaction_that_exec_refuses_for_now_is_sent_again() {
+    for text in [
+        "CLUSTERDOWN The cluster is down",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.",
+        "EXECABORT Transaction discarded because of: LOADING Redis is loading the dataset in memory",
+    ] {
+        let mut talk = Conversation::with_three_shards();
+        let id = talk.submit_transaction(&[&format!("INCR {}", key(0, 0))]);
+        let node = talk.node(PORTS[0]);
+        let whole = talk.sent_on(node);
+        talk.receive_on(node, &format!("+OK\r\n+QUEUED\r\n-{text}\r\n"));
+        assert_eq!(talk.outcome(id), None, "{text}");
+        let mut again = Vec::new();
+        for _ in 0..50 {
+            again.extend(talk.attend(&three_shards()).0.into_iter().map(|(_, command)| command));
+            talk.advance(Duration::from_millis(10));
+        }
+        assert_eq!(again, whole, "{text}");
+    }
+}
+
+#[test]
+fn a_transaction_that_exec_refuses_for_good_has_that_answer() {
+    let mut talk = Conversation::with_three_shards();
+    let id = talk.submit_transaction(&[&format!("INCR {}", key(0, 0))]);
+    let node = talk.node(PORTS[0]);
+    talk.sent_on(node);
+    let text = "EXECABORT Transaction discarded because of previous errors.";
+    talk.receive_on(node, &format!("+OK\r\n+QUEUED\r\n-{text}\r\n"));
+    assert_eq!(talk.reply(id), text);
+}
+
+#[test]
 fn a_redirect_that_stands_inside_the_answer_of_exec_is_a_value() {
     let mut talk = Conversation::with_three_shards();
     let own = key(0, 0);

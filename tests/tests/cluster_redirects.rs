@@ -253,3 +253,109 @@ fn a_moved_slot_takes_the_next_commands_along() {
     talk.submit(&get());
     assert_eq!(talk.sent_on(other), [get()]);
 }
+
+#[test]
+fn a_redirect_is_followed_however_often_the_command_had_to_wait_before() {
+    let (mut talk, id, node) = with_sent(&get());
+    for wait in 0..6 {
+        talk.receive_on(node, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+        assert_eq!(talk.outcome(id), None);
+        assert_eq!(talk.sent_within(node, SECOND), [get()], "after {wait} waits");
+    }
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8502\r\n", slot(&key(0, 0))));
+    assert_eq!(talk.outcome(id), None);
+    let other = talk.node(PORTS[1]);
+    assert_eq!(talk.sent_within(other, SECOND), [get()]);
+}
+
+#[test]
+fn a_slot_on_its_way_that_asks_and_puts_off_in_turn_ends_no_command_before_its_time() {
+    let (mut talk, id, node) = with_sent(&get());
+    let ask = format!("-ASK {} 203.0.113.7:8502\r\n", slot(&key(0, 0)));
+    talk.receive_on(node, &ask);
+    let other = talk.node(PORTS[1]);
+    let mut asks = 1;
+    for _ in 0..200 {
+        for (conn, command) in talk.attend(&three_shards()).0 {
+            if conn == node {
+                asks += 1;
+                talk.receive_on(node, &ask);
+            } else if command == "ASKING" {
+                talk.receive_on(other, "+OK\r\n");
+            } else {
+                talk.receive_on(other, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+            }
+        }
+        assert_eq!(talk.outcome(id), None, "after {asks} redirects");
+        talk.advance(SECOND / 50);
+    }
+    assert!(asks > 6, "{asks}");
+}
+
+/// Two commands that were sent to the first shard, of which the first was redirected: a question about the map is in
+/// flight. The second command, the connection to that shard and the one that was asked.
+fn with_question_in_flight(line: &str) -> (Conversation, respass::CommandId, ConnId, ConnId) {
+    let (mut talk, _, node) = with_sent(&get());
+    let second = talk.submit(line);
+    talk.sent_on(node);
+    talk.advance(SECOND);
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8502\r\n", slot(&key(0, 0))));
+    let connected = talk.opened.clone().into_iter().filter(|opened| opened.is_connected);
+    let conns: Vec<ConnId> = connected.map(|opened| opened.conn).collect();
+    let asked = conns.into_iter().find(|&conn| talk.sent_on(conn).contains(&"CLUSTER SLOTS".to_owned()));
+    (talk, second, node, asked.expect("a question"))
+}
+
+#[test]
+fn an_answer_older_than_a_redirect_says_nothing_against_it() {
+    for kind in ["MOVED", "ASK"] {
+        let (mut talk, id, node, asked) = with_question_in_flight(&format!("GET {}", key(0, 1)));
+        talk.receive_on(node, &format!("-{kind} {} 203.0.113.7:8504\r\n", slot(&key(0, 1))));
+        talk.receive_on(asked, &three_shards());
+        assert_eq!(talk.outcome(id), None, "{kind}");
+    }
+    let (mut talk, id, node, asked) = with_question_in_flight(&format!("GET {}", key(0, 1)));
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8504\r\n", slot(&key(0, 1))));
+    talk.receive_on(asked, &three_shards());
+    talk.advance(SECOND);
+    let mut moved = topology(&[(0, 5460, 8504), (5461, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    for opened in talk.opened.clone().into_iter().filter(|opened| opened.is_connected) {
+        if talk.sent_on(opened.conn).contains(&"CLUSTER SLOTS".to_owned()) {
+            talk.receive_on(opened.conn, &std::mem::take(&mut moved));
+        }
+    }
+    let new = talk.node_within(8504, SECOND);
+    assert!(talk.sent_within(new, SECOND).contains(&format!("GET {}", key(0, 1))));
+    assert_eq!(talk.outcome(id), None);
+}
+
+#[test]
+fn an_answer_older_than_a_scripts_redirect_does_not_end_it() {
+    let script = format!("EVAL s 1 {}", key(0, 1));
+    let (mut talk, id, node, asked) = with_question_in_flight(&script);
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8502\r\n", slot(&key(0, 1))));
+    talk.receive_on(asked, &three_shards());
+    assert_eq!(talk.outcome(id), None);
+    let moved = topology(&[(0, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    for _ in 0..100 {
+        for (conn, command) in talk.attend(&moved).0 {
+            assert_eq!((conn, command), (node, get()));
+            talk.receive_on(conn, "_\r\n");
+        }
+        talk.advance(SECOND / 50);
+    }
+    let other = talk.node(PORTS[1]);
+    assert_eq!(talk.sent_on(other), [script]);
+}
+
+#[test]
+fn a_question_that_fails_says_nothing_against_a_redirect() {
+    let (mut talk, id, node) = with_sent(&get());
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:8504\r\n", slot(&key(0, 0))));
+    assert!(talk.tell_topology_within("-ERR busy\r\n", 2 * SECOND));
+    assert_eq!(talk.outcome(id), None);
+    let moved = topology(&[(0, 5460, 8504), (5461, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    assert!(talk.tell_topology_within(&moved, 2 * SECOND));
+    let new = talk.node_within(8504, SECOND);
+    assert_eq!(talk.sent_within(new, SECOND), [get()]);
+}

@@ -150,6 +150,34 @@ fn a_map_that_nobody_can_use_replaces_none_that_works() {
 }
 
 #[test]
+fn a_map_of_nodes_that_no_token_goes_to_replaces_none_that_works() {
+    let mut config = Conversation::with_tokens();
+    config.port = SEED;
+    let mut talk = connecting(config);
+    talk.give_token(1, 3600);
+    let log_in = |talk: &mut Conversation, conn| {
+        talk.establish(conn);
+        assert!(talk.sent_on(conn)[0].starts_with("HELLO 3 AUTH "));
+        talk.receive_on(conn, &format!("{HELLO_CLUSTER}{NO_SETINFO}"));
+    };
+    let seed = talk.opened[0].conn;
+    log_in(&mut talk, seed);
+    assert_eq!(talk.sent_on(seed), ["CLUSTER SLOTS"]);
+    talk.receive_on(seed, &three_shards());
+    let line = format!("GET {}", key(0, 0));
+    talk.submit(&line);
+    let node = talk.opened.iter().rfind(|opened| opened.port == PORTS[0]).expect("a connection").conn;
+    log_in(&mut talk, node);
+    assert_eq!(talk.sent_on(node), [line.as_str()]);
+    talk.receive_on(node, "_\r\n");
+    let row = |first, last, host| format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n{}:1\r\n", bulk(host));
+    let strangers = format!("*2\r\n{}{}", row(0, 8191, "a.example"), row(8192, 16_383, "b.example"));
+    assert!(talk.tell_topology_within(&strangers, 90 * SECOND), "no periodic question");
+    talk.submit(&line);
+    assert_eq!(talk.sent_within(node, SECOND), [line]);
+}
+
+#[test]
 fn slots_that_no_node_serves_fail_their_commands_alone() {
     let mut talk = connecting(Config::new("localhost", SEED));
     let seed = talk.node(SEED);
@@ -273,4 +301,27 @@ fn every_new_connection_of_a_cluster_is_logged_in_like_the_first() {
     let sent = talk.sent_on(opened);
     assert_eq!(sent[0], first);
     assert!(!sent.iter().any(|command| command.starts_with("GET")), "{sent:?}");
+}
+
+/// The reply to CLUSTER SLOTS of shards with one slot each, and ten nodes each.
+fn many_nodes(shards: u32) -> String {
+    let mut reply = format!("*{shards}\r\n");
+    for shard in 0..shards {
+        reply += &format!("*12\r\n:{shard}\r\n:{shard}\r\n");
+        for node in 0..10 {
+            reply += &format!("*2\r\n{}:1\r\n", bulk(&format!("10.{node}.{}.{}", shard / 200, shard % 200)));
+        }
+    }
+    reply
+}
+
+#[test]
+fn of_a_map_of_thousands_of_nodes_a_thousand_are_taken_over_at_once() {
+    let mut talk = connecting(Config::new("localhost", SEED));
+    let seed = talk.node(SEED);
+    assert_eq!(talk.sent_on(seed), ["CLUSTER SLOTS"]);
+    let begin = std::time::Instant::now();
+    talk.receive_on(seed, &many_nodes(2000));
+    assert!(begin.elapsed() < 5 * SECOND, "{:?}", begin.elapsed());
+    assert!(talk.notices.iter().any(|notice| matches!(notice, Notice::TopologyChanged { primaries: 1000 })));
 }

@@ -501,6 +501,58 @@ fn a_sharded_subscription_that_is_refused_for_now_is_asked_for_again() {
 }
 
 #[test]
+fn a_sharded_subscription_is_asked_for_again_until_it_stands() {
+    let mut talk = Conversation::with_three_shards();
+    let subscriber = talk.open_subscriber();
+    let channel = key(1, 0);
+    talk.subscribe(subscriber, ChannelKind::Shard, &channel);
+    let conn = talk.node(PORTS[1]);
+    talk.sent_on(conn);
+    for map in [three_shards(), "-ERR busy\r\n".to_owned(), three_shards()] {
+        talk.receive_on(conn, "-CLUSTERDOWN The cluster is down\r\n");
+        let mut again = Vec::new();
+        for _ in 0..800 {
+            again.extend(talk.attend(&map).0);
+            if !again.is_empty() {
+                break;
+            }
+            talk.advance(SECOND / 100);
+        }
+        assert_eq!(again, [(conn, format!("SSUBSCRIBE {channel}"))], "{map}");
+    }
+    talk.receive_on(conn, &push(&["ssubscribe", &channel, "1"]));
+    assert_eq!(talk.take_messages(), [format!("shardsubscribed {channel} 1")]);
+}
+
+#[test]
+fn a_subscription_that_is_refused_for_now_is_asked_for_again() {
+    for (kind, command) in [(CHANNEL, "SUBSCRIBE"), (ChannelKind::Pattern, "PSUBSCRIBE")] {
+        let (mut talk, subscriber, conn) = subscribed();
+        let others: Vec<ConnId> = talk.opened.iter().map(|opened| opened.conn).collect();
+        talk.subscribe(subscriber, kind, "later");
+        assert_eq!(talk.sent_on(conn), [format!("{command} later")]);
+        talk.receive_on(conn, "-LOADING Redis is loading the dataset in memory\r\n");
+        assert_eq!(talk.sent_on(conn), [""; 0], "without a wait");
+        let mut again = Vec::new();
+        for _ in 0..100 {
+            for &other in &others {
+                for sent in talk.sent_on(other) {
+                    match sent.as_str() {
+                        "CLUSTER SLOTS" => talk.receive_on(other, "-ERR no cluster\r\n"),
+                        _ => again.push(sent),
+                    }
+                }
+            }
+            talk.advance(SECOND / 100);
+        }
+        assert_eq!(again, [format!("{command} later")]);
+        assert_eq!(talk.take_messages(), [""; 0]);
+        talk.receive_on(conn, &push(&[&command.to_lowercase(), "later", "2"]));
+        assert_eq!(talk.take_messages().len(), 1);
+    }
+}
+
+#[test]
 fn a_sharded_subscription_that_is_redirected_goes_where_the_map_says() {
     let mut talk = Conversation::with_three_shards();
     let subscriber = talk.open_subscriber();

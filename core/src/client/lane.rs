@@ -218,6 +218,7 @@ impl Lane {
             bytes: bytes.to_vec(),
             steps,
             attempts: reply.attempts.saturating_add(1),
+            redirects: reply.redirects,
             is_inspected: reply.kind == SlotKind::Inspected,
         })
     }

@@ -64,8 +64,8 @@ impl Node {
         self.uses_fallback = self.targets.fallback.is_some() && !self.uses_fallback;
     }
 
-    /// Whether connecting to it is connecting to that host and port.
-    pub(crate) fn is_at(&self, target: &Target) -> bool {
-        self.targets.first.host == target.host && self.targets.first.port == target.port
+    /// Where it is to be reached at first.
+    pub(crate) fn first_target(&self) -> &Target {
+        &self.targets.first
     }
 }

@@ -32,6 +32,8 @@ enum Until {
         target: Endpoint,
         kind: RedirectKind,
         slot: u16,
+        /// How many questions had been asked before: their answers are older than the redirect.
+        asked_before: u64,
     },
     /// The same: send a script again if its slot is another node's.
     Moved {
@@ -39,6 +41,7 @@ enum Until {
         from: NodeId,
         /// Where the redirect points to.
         target: Endpoint,
+        asked_before: u64,
     },
     /// Until somebody serves the slot.
     Served {
@@ -53,7 +56,7 @@ struct Refused {
     text: String,
 }
 
-/// A command is sent elsewhere, or again because of a redirect, so often at most.
+/// A command is sent elsewhere so often at most without a wait between: waits end with the command's time.
 const REDIRECTS_MAX: u8 = 5;
 
 /// The first wait before a command is sent again that a server refused for now; each further one is twice as long.
@@ -143,76 +146,68 @@ impl Client {
         }
     }
 
-    fn wait(&mut self, refused: Refusal, refreshes: bool, now: Instant) -> bool {
-        let Refusal { unit, remaining, refusal, .. } = refused;
-        if is_script(&unit) || remaining == 0 {
+    fn wait(&mut self, mut refused: Refusal, refreshes: bool, now: Instant) -> bool {
+        if is_script(&refused.unit) || refused.remaining == 0 {
             return false;
         }
         if refreshes && self.cluster.is_cluster {
             self.want_topology(Question::Slots);
         }
-        let ceiling = RETRY_BASE.saturating_mul(1 << unit.attempts.min(10)).min(RETRY_MAX);
+        refused.unit.redirects = 0;
+        let ceiling = RETRY_BASE.saturating_mul(1 << refused.unit.attempts.min(10)).min(RETRY_MAX);
         let at = now + self.rng.between(ceiling / 2, ceiling);
-        let parked = Parked { unit, remaining, since: now, until: Until::At(at), refusal: Some(refusal) };
-        self.parked.push(parked);
+        self.park(refused, Until::At(at), now);
         true
     }
 
-    fn follow(&mut self, refused: Refusal, text: &[u8], now: Instant) -> bool {
-        let Refusal { unit, node, conn, remaining, refusal } = refused;
+    fn follow(&mut self, mut refused: Refusal, text: &[u8], now: Instant) -> bool {
         let redirect = match parse_redirect(text) {
             Some(Ok(redirect)) => redirect,
-            _ => return self.ignore(conn, &refusal, "it is malformed"),
+            _ => return self.ignore(&refused, "it is malformed"),
         };
-        let (facts, slot) = facts_and_slot(&unit);
+        let (facts, slot) = facts_and_slot(&refused.unit);
         if slot != KeySlot::One(redirect.slot) {
-            return self.ignore(conn, &refusal, "it is for another slot than the command's");
+            return self.ignore(&refused, "it is for another slot than the command's");
         }
-        if unit.attempts > REDIRECTS_MAX {
-            return self.ignore(conn, &refusal, "the command was sent on too often");
+        let unit = &mut refused.unit;
+        unit.redirects = unit.redirects.saturating_add(1);
+        if unit.redirects > REDIRECTS_MAX {
+            return self.ignore(&refused, "the command was sent on too often");
         }
         self.want_topology(Question::Slots);
-        let slot = redirect.slot;
-        let mut parked = |until| {
-            self.parked.push(Parked {
-                unit: unit.clone(),
-                remaining,
-                since: now,
-                until,
-                refusal: Some(refusal.clone()),
-            });
-            true
-        };
-        let asked = self.nodes.iter().find(|own| own.id == node).map(|own| own.endpoint.host.clone());
+        let (kind, slot) = (redirect.kind, redirect.slot);
+        let asked = self.node(refused.node).map(|own| own.endpoint.host.clone());
         let host = if redirect.host.is_empty() { asked.unwrap_or_default() } else { redirect.host.into() };
         let target = Endpoint { host, port: redirect.port };
+        let asked_before = self.cluster.questions;
         if facts.is_some_and(|facts| facts.is_script) {
-            return parked(Until::Moved { slot, from: node, target });
+            let from = refused.node;
+            self.park(refused, Until::Moved { slot, from, target, asked_before }, now);
+            return true;
         }
-        let kind = redirect.kind;
+        let (id, attempts, redirects) = (refused.unit.id, refused.unit.attempts, refused.unit.redirects);
         match self.listed_node(&target) {
             // Once more to where it came from, or in a circle: not at full speed.
             // Nor is a blocking command asked elsewhere while its slot is on its way: soon it has arrived.
-            Some(_) if unit.attempts > 2 || (kind == RedirectKind::Ask && self.is_blocking(unit.id)) => {
-                let at = now + RETRY_BASE.saturating_mul(1 << unit.attempts.min(6));
-                self.parked.push(Parked {
-                    unit,
-                    remaining,
-                    since: now,
-                    until: Until::At(at),
-                    refusal: Some(refusal),
-                });
+            Some(_) if redirects > 2 || (kind == RedirectKind::Ask && self.is_blocking(id)) => {
+                let at = now + RETRY_BASE.saturating_mul(1 << attempts.min(6));
+                self.park(refused, Until::At(at), now);
             }
-            Some(to) => self.send_on(&unit, to, kind, slot, remaining, now),
+            Some(to) => self.send_on(&refused.unit, to, kind, slot, refused.remaining, now),
             None => {
                 if kind == RedirectKind::Ask {
                     self.want_topology(Question::Nodes);
                 }
-                let until = Until::Listed { target, kind, slot };
-                self.parked.push(Parked { unit, remaining, since: now, until, refusal: Some(refusal) });
+                self.park(refused, Until::Listed { target, kind, slot, asked_before }, now);
             }
         }
         true
+    }
+
+    /// A command that was refused waits to be sent again.
+    fn park(&mut self, refused: Refusal, until: Until, now: Instant) {
+        let Refusal { unit, remaining, refusal, .. } = refused;
+        self.parked.push(Parked { unit, remaining, since: now, until, refusal: Some(refusal) });
     }
 
     /// Sends a command where a redirect points to.
@@ -236,9 +231,9 @@ impl Client {
     }
 
     /// A redirect is not followed, and the caller gets to see it.
-    fn ignore(&mut self, conn: ConnId, refusal: &Refused, why: &str) -> bool {
-        let cause = format!("{}: {why}", refusal.text);
-        self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
+    fn ignore(&mut self, refused: &Refusal, why: &str) -> bool {
+        let cause = format!("{}: {why}", refused.refusal.text);
+        self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn: refused.conn, cause }));
         false
     }
 
@@ -293,23 +288,24 @@ impl Client {
                     self.parked.push(parked);
                 }
             },
-            Until::Moved { slot, from, target } => match self.owner(*slot) {
+            Until::Moved { slot, from, target, asked_before } => match self.owner(*slot) {
                 // The configured address is one of the nodes, nobody knows which: so the redirect has to be right.
                 Some(owner)
                     if owner != *from && (*from != SEED || self.listed_node(target) == Some(owner)) =>
                 {
                     self.send_unit(parked.unit, remaining, now);
                 }
-                _ => self
+                _ if self.has_answer(*asked_before, RedirectKind::Moved) => self
                     .tell_refusal(parked, "the cluster's map still gives the slot to the node that said so"),
+                _ => self.parked.push(parked),
             },
-            Until::Listed { target, kind, slot } => match self.listed_node(target) {
+            Until::Listed { target, kind, slot, asked_before } => match self.listed_node(target) {
                 Some(to) => {
                     let (kind, slot) = (*kind, *slot);
                     self.send_on(&parked.unit, to, kind, slot, remaining, now);
                 }
                 // The map knows better than the redirect.
-                None if self.has_asked_for(*kind) => {
+                None if self.has_answer(*asked_before, *kind) => {
                     self.tell_refusal(parked, "no node of the cluster's map has that address");
                 }
                 None => self.parked.push(parked),
@@ -317,10 +313,22 @@ impl Client {
         }
     }
 
-    /// Whether the map that has come tells what a redirect of this kind needs: that of CLUSTER SLOTS names no nodes
-    /// without slots, which is where ASK may point to.
-    fn has_asked_for(&self, kind: RedirectKind) -> bool {
-        kind == RedirectKind::Moved || !self.cluster.is_being_asked()
+    /// Whether a question that was asked later than so many others was answered, and told what a redirect of this kind
+    /// needs: CLUSTER SLOTS names no nodes without slots, which is where ASK may point to. If not, it is asked.
+    fn has_answer(&mut self, asked_before: u64, kind: RedirectKind) -> bool {
+        let needed = match kind {
+            RedirectKind::Ask if self.cluster.is_cluster => Question::Nodes,
+            RedirectKind::Ask | RedirectKind::Moved => Question::Slots,
+        };
+        let is_told = match self.cluster.answered {
+            Some((number, Question::Slots)) => number > asked_before && needed == Question::Slots,
+            Some((number, Question::Shards | Question::Nodes)) => number > asked_before,
+            None => false,
+        };
+        if !is_told {
+            self.want_topology(needed);
+        }
+        is_told
     }
 
     fn tell_refusal(&mut self, parked: Parked, why: &str) {

@@ -171,7 +171,7 @@ impl Client {
             Route::NoNode(slot) => {
                 let mut bytes = Vec::new();
                 encode_command(arguments, &mut bytes);
-                let unit = Unit { id, bytes, steps: 0, attempts: 0, is_inspected: false };
+                let unit = Unit { id, bytes, steps: 0, attempts: 0, redirects: 0, is_inspected: false };
                 self.park_for_slot(unit, slot, timeout, now);
             }
             Route::CrossSlot => self.fail(id, ErrorCode::CrossSlot, Outcome::NotSent, CROSS_SLOT),

@@ -269,8 +269,8 @@ impl Client {
         for (wish, node) in frames {
             let frame = Reply::at(&batch.nodes, &batch.bytes, node);
             let message = match wish {
-                Some(wish) => self.handle_wish_answer(index, lane, &wish, &frame, now),
-                None => self.handle_pushed(index, lane, &frame, now),
+                Some(wish) => self.handle_wish_answer(index, lane, &wish, &frame),
+                None => self.handle_pushed(index, lane, &frame),
             };
             if let Some(message) = message {
                 self.deliver(index, lane, is_successor, message, &mut told);
@@ -280,13 +280,7 @@ impl Client {
         self.end_handover(index, lane, conn, now);
     }
 
-    fn handle_pushed(
-        &mut self,
-        index: usize,
-        lane: LaneId,
-        frame: &Reply<'_>,
-        now: Instant,
-    ) -> Option<OwnedMessage> {
+    fn handle_pushed(&mut self, index: usize, lane: LaneId, frame: &Reply<'_>) -> Option<OwnedMessage> {
         if frame.kind() == Kind::Error {
             return Some(OwnedMessage::of(MessageKind::Refused, &[], &[], frame.as_bytes(), 0));
         }
@@ -312,17 +306,16 @@ impl Client {
             }
             // The server ends a subscription by itself where the slot has gone to another node.
             (b"sunsubscribe", [_, channel, ..]) => {
-                self.handle_channel_moved(index, lane, channel.as_bytes(), now);
+                self.handle_put_off(index, lane, ChannelKind::Shard, channel.as_bytes());
                 None
             }
             _ => None,
         }
     }
 
-    /// A sharded channel is served elsewhere by now: the map tells where.
-    fn handle_channel_moved(&mut self, index: usize, lane: LaneId, channel: &[u8], now: Instant) {
-        let _ = now;
-        let key = (ChannelKind::Shard, channel.to_vec());
+    /// A channel is not to be had there for now, or is served elsewhere: it is asked for again behind a look at the map.
+    fn handle_put_off(&mut self, index: usize, lane: LaneId, kind: ChannelKind, channel: &[u8]) {
+        let key = (kind, channel.to_vec());
         let standing = self.subscribers.get_mut(index).and_then(|own| own.wanted.get_mut(&key));
         if let Some(standing) = standing.filter(|standing| standing.at == Some(lane)) {
             standing.at = None;
@@ -336,13 +329,12 @@ impl Client {
         lane: LaneId,
         wish: &Wish,
         frame: &Reply<'_>,
-        now: Instant,
     ) -> Option<OwnedMessage> {
         let own = self.subscribers.get_mut(index)?;
         let key = (wish.kind, wish.channel.clone());
         if frame.kind() == Kind::Error {
             if is_passing(frame.as_bytes()) {
-                self.handle_channel_moved(index, lane, &wish.channel, now);
+                self.handle_put_off(index, lane, wish.kind, &wish.channel);
                 return None;
             }
             own.wanted.remove(&key);
@@ -424,20 +416,20 @@ impl Client {
         let _ = now;
     }
 
-    /// The map has changed: sharded channels follow their slots.
-    pub(super) fn move_shard_channels(&mut self, now: Instant) {
+    /// After a look at the map: sharded channels follow their slots, and what was put off is asked for again.
+    pub(super) fn move_channels(&mut self, now: Instant) {
         for index in 0..self.subscribers.len() {
             let Some(own) = self.subscribers.get(index) else { break };
             let id = own.id;
-            let channels: Vec<(Vec<u8>, Standing)> = own
+            let channels: Vec<(ChannelKind, Vec<u8>, Standing)> = own
                 .wanted
                 .iter()
-                .filter(|((kind, _), _)| *kind == ChannelKind::Shard)
-                .map(|((_, channel), standing)| (channel.clone(), *standing))
+                .filter(|((kind, _), standing)| *kind == ChannelKind::Shard || standing.at.is_none())
+                .map(|((kind, channel), standing)| (*kind, channel.clone(), *standing))
                 .collect();
             let mut has_moved = false;
-            for (channel, standing) in channels {
-                has_moved |= self.move_channel(id, channel, standing, now);
+            for (kind, channel, standing) in channels {
+                has_moved |= self.move_channel(id, (kind, channel), standing, now);
             }
             if has_moved {
                 self.tell_gap(id);
@@ -446,15 +438,21 @@ impl Client {
         }
     }
 
-    /// Subscribes to a sharded channel where its slot is now, if that is another place. Whether messages may have been
+    /// Subscribes to a channel where it is served now, if it is not subscribed to there. Whether messages may have been
     /// missed that the connection there does not announce.
-    fn move_channel(&mut self, id: SubscriberId, channel: Vec<u8>, standing: Standing, now: Instant) -> bool {
-        let place = self.place_of(ChannelKind::Shard, &channel);
+    fn move_channel(
+        &mut self,
+        id: SubscriberId,
+        (kind, channel): (ChannelKind, Vec<u8>),
+        standing: Standing,
+        now: Instant,
+    ) -> bool {
+        let place = self.place_of(kind, &channel);
         let lane = self.subscriber_lane(id, place, now);
         if standing.at == Some(lane) {
             return false;
         }
-        let wish = Wish { kind: ChannelKind::Shard, channel, is_subscribe: true, is_told: false };
+        let wish = Wish { kind, channel, is_subscribe: true, is_told: false };
         if let Some(old) = standing.at {
             self.wish(old, Wish { is_subscribe: false, ..wish.clone() });
         }

@@ -8,13 +8,13 @@ use super::{
     Client, ConnId, Credential, ErrorCode, Instant, LaneId, LaneKind, Notice, Output, Trouble, lanes,
 };
 use crate::cluster::{
-    AddressMapRules, Endpoint, MapMode, Migration, SlotMap, Targets, Topology, map, parse_nodes,
-    parse_shards, parse_slots,
+    AddressMapRules, Endpoint, MapMode, Migration, Shard, SlotMap, Target, Targets, Topology, map,
+    parse_nodes, parse_shards, parse_slots,
 };
 use crate::config::{AddressMap, ClusterMode};
 use crate::connection::{Connection, Phase, Question};
 use crate::resp::{Kind, Reply};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is known of the cluster.
@@ -32,6 +32,10 @@ pub(super) struct Cluster {
     /// To be asked next.
     wanted: Option<Question>,
     asked: Option<Asked>,
+    /// How many questions were asked.
+    pub(super) questions: u64,
+    /// The latest one that was answered well: its number, from 1 on, and what it was.
+    pub(super) answered: Option<(u64, Question)>,
     /// Not asked before.
     not_before: Instant,
     /// When to look without any other reason.
@@ -50,6 +54,7 @@ pub(super) struct Cluster {
 struct Asked {
     conn: ConnId,
     lane: LaneId,
+    number: u64,
     at: Instant,
 }
 
@@ -76,6 +81,8 @@ impl Cluster {
             migrations: Vec::new(),
             wanted: None,
             asked: None,
+            questions: 0,
+            answered: None,
             not_before: Instant::default(),
             next_at: None,
             seed_awaited_since: None,
@@ -181,7 +188,8 @@ impl Client {
         connection.ask(question);
         let conn = connection.id();
         let gap = self.rng.between(QUESTION_GAP, QUESTION_GAP * 3 / 2);
-        self.cluster.asked = Some(Asked { conn, lane, at: now });
+        self.cluster.questions += 1;
+        self.cluster.asked = Some(Asked { conn, lane, number: self.cluster.questions, at: now });
         self.cluster.wanted = None;
         self.cluster.not_before = now + gap;
     }
@@ -255,6 +263,10 @@ impl Client {
             Question::Nodes => parse_nodes(reply.as_bytes(), &endpoint, self.cluster.topology.is_by_name())
                 .map(|(topology, migrations)| (topology, Some(migrations))),
         };
+        let is_answer = parsed.is_ok() || (reply.kind() == Kind::Error && !self.cluster.is_cluster);
+        if is_answer && let Some(asked) = asked {
+            self.cluster.answered = Some((asked.number, question));
+        }
         match parsed {
             Ok((topology, migrations)) => {
                 self.cluster.migrations = migrations.unwrap_or_default();
@@ -279,6 +291,7 @@ impl Client {
                 self.resolve_parked(now);
             }
         }
+        self.move_channels(now);
         for lane in &mut self.lanes {
             lane.awaits_topology = false;
             lane.update_hold(now);
@@ -308,23 +321,28 @@ impl Client {
         let is_same = self.cluster.is_cluster && topology == self.cluster.topology;
         self.cluster.is_cluster = true;
         if is_same && !self.cluster.is_patched {
-            // Subscriptions that were refused for now are asked for again.
-            return self.move_shard_channels(now);
+            return;
         }
-        self.cluster.is_patched = false;
         let mapped = map(self.rules(), &topology);
         let mut complaints = mapped.values().filter_map(|target| target.as_ref().err());
         self.cluster.complaint = complaints.next().cloned();
         if let (Some(cause), Some(conn)) = (self.cluster.complaint.clone(), conn) {
             self.outputs.push_back(Output::Notice(Notice::RedirectIgnored { conn, cause }));
         }
+        let is_usable = |shard: &Shard| {
+            !shard.slots.is_empty() && mapped.get(&shard.primary).is_some_and(|targets| targets.is_ok())
+        };
+        // A map whose nodes are all out of bounds replaces none that works.
+        if !topology.shards.iter().any(is_usable) && self.nodes.iter().any(|node| node.is_listed) {
+            return;
+        }
+        self.cluster.is_patched = false;
         let ids = self.update_nodes(mapped, &topology, now);
         self.cluster.map = SlotMap::from_topology(&topology, |primary| ids.get(primary).map(|id| id.0));
         let primaries = topology.shards.len();
         self.cluster.topology = topology;
         self.outputs.push_back(Output::Notice(Notice::TopologyChanged { primaries }));
         self.reroute(now);
-        self.move_shard_channels(now);
     }
 
     /// Makes the list of nodes that of the topology; each endpoint's node.
@@ -335,15 +353,19 @@ impl Client {
         now: Instant,
     ) -> BTreeMap<Endpoint, NodeId> {
         let mut ids = BTreeMap::new();
+        let primaries: BTreeSet<&Endpoint> = topology.shards.iter().map(|shard| &shard.primary).collect();
+        let known = KnownNodes::new(&self.nodes);
         for node in &mut self.nodes {
             node.is_listed = false;
         }
         for (endpoint, targets) in mapped {
             let Ok(targets) = targets else { continue };
-            let Some(id) = self.node_at(&endpoint, &targets, now) else { continue };
-            if let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) {
+            let Some(id) = self.node_at(&known, &endpoint, &targets, now) else { continue };
+            if let Ok(index) = self.nodes.binary_search_by_key(&id, |node| node.id)
+                && let Some(node) = self.nodes.get_mut(index)
+            {
                 node.is_listed = true;
-                node.is_primary = topology.shards.iter().any(|shard| shard.primary == endpoint);
+                node.is_primary = primaries.contains(&endpoint);
                 node.endpoint = endpoint.clone();
                 node.set_targets(targets);
             }
@@ -358,14 +380,22 @@ impl Client {
     }
 
     /// The node of that endpoint: one that is known, by its name or by where it is, or a new one.
-    fn node_at(&mut self, endpoint: &Endpoint, targets: &Targets, now: Instant) -> Option<NodeId> {
-        let known = self.nodes.iter().find(|node| node.endpoint == *endpoint && node.id != SEED);
-        let known =
-            known.or_else(|| self.nodes.iter().find(|node| !node.is_listed && node.is_at(&targets.first)));
-        if let Some(node) = known {
-            return Some(node.id);
+    fn node_at(
+        &mut self,
+        known: &KnownNodes,
+        endpoint: &Endpoint,
+        targets: &Targets,
+        now: Instant,
+    ) -> Option<NodeId> {
+        let is_free = |id: &NodeId| self.node(*id).is_some_and(|node| !node.is_listed);
+        let by_place = || known.by_place.get(&place(&targets.first))?.iter().copied().find(is_free);
+        if let Some(id) = known.by_endpoint.get(endpoint).copied().or_else(by_place) {
+            return Some(id);
         }
-        let id = (1..u16::MAX).map(NodeId).find(|&id| self.node(id).is_none())?;
+        // The ids ascend from 0 on: the first that is left out, or the next one.
+        let is_gap = |&(node, id): &(&Node, u16)| node.id != NodeId(id);
+        let gap = self.nodes.iter().zip(0..u16::MAX).find(is_gap).map(|(_, id)| id);
+        let id = NodeId(gap.or_else(|| u16::try_from(self.nodes.len()).ok()).filter(|&id| id < u16::MAX)?);
         let main = self.add_lane(LaneKind::Main, id, now);
         let index = self.nodes.partition_point(|node| node.id < id);
         self.nodes.insert(index, Node::new(id, endpoint.clone(), targets.clone(), main));
@@ -395,4 +425,27 @@ impl Client {
             },
         }
     }
+}
+
+/// The nodes that are known, by what they are called and by where they are.
+struct KnownNodes {
+    by_endpoint: BTreeMap<Endpoint, NodeId>,
+    by_place: BTreeMap<(Box<str>, u16), Vec<NodeId>>,
+}
+
+impl KnownNodes {
+    fn new(nodes: &[Node]) -> KnownNodes {
+        let mut known = KnownNodes { by_endpoint: BTreeMap::new(), by_place: BTreeMap::new() };
+        for node in nodes {
+            if node.id != SEED {
+                known.by_endpoint.entry(node.endpoint.clone()).or_insert(node.id);
+            }
+            known.by_place.entry(place(node.first_target())).or_default().push(node.id);
+        }
+        known
+    }
+}
+
+fn place(target: &Target) -> (Box<str>, u16) {
+    (target.host.clone(), target.port)
 }

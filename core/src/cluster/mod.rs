@@ -10,7 +10,7 @@ pub(crate) use address_map::{AddressMapRules, MapMode, ServerNameFrom, Target, T
 pub(crate) use maintenance::{Maintenance, MaintenanceKind, parse_maintenance};
 pub(crate) use redirect::{RedirectKind, parse_redirect};
 pub(crate) use slot_map::SlotMap;
-pub(crate) use topology::{Endpoint, Migration, Topology, parse_nodes, parse_shards, parse_slots};
+pub(crate) use topology::{Endpoint, Migration, Shard, Topology, parse_nodes, parse_shards, parse_slots};
 
 /// The longest name of the domain name system.
 const HOST_LEN_MAX: usize = 253;

@@ -59,8 +59,8 @@ impl fmt::Display for TopologyError {
     }
 }
 
-/// More shards than that are not believed.
-const SHARDS_MAX: usize = 4096;
+/// More nodes than that are not believed: servers recommend no more. Primaries go before replicas.
+const NODES_MAX: usize = 1000;
 
 /// Each slot may be claimed about twice, while it changes hands; more is not looked at.
 const CLAIMS_MAX: usize = 2 * SLOT_COUNT as usize;
@@ -114,7 +114,7 @@ impl Builder {
             return Some(shard);
         }
         let shard =
-            u16::try_from(self.shards.len()).ok().filter(|&number| usize::from(number) < SHARDS_MAX)?;
+            u16::try_from(self.shards.len()).ok().filter(|&number| usize::from(number) < NODES_MAX)?;
         self.by_primary.insert(primary.clone(), shard);
         self.shards.push(Shard { slots: Vec::new(), primary, replicas: Vec::new() });
         Some(shard)
@@ -141,6 +141,11 @@ impl Builder {
     }
 
     fn finish(mut self) -> Result<Topology, TopologyError> {
+        let mut room = NODES_MAX - self.shards.len();
+        for shard in &mut self.shards {
+            shard.replicas.truncate(room);
+            room -= shard.replicas.len();
+        }
         let mut first = 0;
         for run in self.owners.chunk_by(|one, other| one == other) {
             let end = first + run.len();
@@ -260,14 +265,24 @@ pub(super) mod tests {
     fn shards_and_replicas_beyond_all_measure_are_left_out() {
         let mut builder = Builder::new();
         let endpoint = |host: usize| Endpoint::new(&format!("h{host}"), 1).expect("an endpoint");
-        for number in 0..SHARDS_MAX {
+        for number in 0..NODES_MAX - 100 {
             assert!(builder.shard(endpoint(number)).is_some());
         }
-        assert_eq!(builder.shard(endpoint(SHARDS_MAX)), None);
         builder.assign(0, 0, 5);
         (1..1000).for_each(|number| builder.add_replica(0, endpoint(number)));
+        (1..1000).for_each(|number| builder.add_replica(1, endpoint(number)));
         builder.add_replica(0, endpoint(0));
         let topology = builder.finish().expect("slots");
         assert_eq!(topology.shards[0].replicas.len(), REPLICAS_MAX);
+        assert_eq!(topology.shards[1].replicas.len(), 100 - REPLICAS_MAX);
+        assert_eq!(topology.nodes().count(), NODES_MAX);
+        let mut builder = Builder::new();
+        for number in 0..NODES_MAX {
+            assert!(builder.shard(endpoint(number)).is_some());
+        }
+        assert_eq!(builder.shard(endpoint(NODES_MAX)), None);
+        builder.assign(0, 0, 5);
+        builder.add_replica(0, endpoint(1));
+        assert_eq!(builder.finish().expect("slots").nodes().count(), NODES_MAX);
     }
 }

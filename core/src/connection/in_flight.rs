@@ -21,6 +21,8 @@ pub(crate) struct Slot {
     pub(crate) len: u32,
     /// How often the command was sent elsewhere, or again.
     pub(crate) attempts: u8,
+    /// How often it was redirected since it last waited.
+    pub(crate) redirects: u8,
     /// The first bytes are those of `ASKING`.
     pub(crate) is_asking: bool,
     /// Its deadline has passed.
@@ -110,8 +112,19 @@ impl InFlight {
         let kind = if command.is_wanted() { kind } else { SlotKind::Detached };
         let len = u32::try_from(command.len).unwrap_or(u32::MAX);
         self.len_bytes += len as usize;
-        let &Queued { id, deadline, attempts, is_asking, .. } = command;
-        self.slots.push_back(Slot { id, deadline, at, len, attempts, is_asking, is_overdue: false, kind });
+        let &Queued { id, deadline, attempts, redirects, is_asking, .. } = command;
+        let is_overdue = false;
+        self.slots.push_back(Slot {
+            id,
+            deadline,
+            at,
+            len,
+            attempts,
+            redirects,
+            is_asking,
+            is_overdue,
+            kind,
+        });
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
     }
@@ -133,6 +146,7 @@ impl InFlight {
             at: u64::MAX,
             len: 0,
             attempts: 0,
+            redirects: 0,
             is_asking: false,
             is_overdue: false,
             kind,

@@ -179,8 +179,14 @@ impl Connection {
 
     fn handle_exec(&mut self, slot: Slot, frame: Frame, answers: &mut Vec<Answer>, events: &mut Vec<Event>) {
         let progress = std::mem::take(&mut self.transaction);
-        match progress.refusal {
-            // Only where EXEC too says that it ran nothing; the first cause is worth more than EXECABORT.
+        let own = match frame.kind {
+            Kind::Error if progress.is_only_queued() => refusal_of_exec(self.reply(frame).as_bytes()),
+            _ => None,
+        };
+        // The first cause is worth more than EXECABORT.
+        let refusal = progress.refusal.or(own.map(|text| (0, text.to_vec())));
+        match refusal {
+            // Only where EXEC too says that it ran nothing.
             Some((step, text)) if frame.kind == Kind::Error => {
                 let has_run = progress.has_run;
                 events.push(Event::TransactionRefused { reply: slot.reply(frame), step, text, has_run });
@@ -232,8 +238,8 @@ impl Connection {
 
 impl Slot {
     fn reply(self, frame: Frame) -> SlotReply {
-        let Slot { id, deadline, at, len, attempts, is_asking, kind, .. } = self;
-        SlotReply { id, deadline, at, len, attempts, is_asking, kind, node: frame.node }
+        let Slot { id, deadline, at, len, attempts, redirects, is_asking, kind, .. } = self;
+        SlotReply { id, deadline, at, len, attempts, redirects, is_asking, kind, node: frame.node }
     }
 }
 
@@ -245,6 +251,12 @@ fn did_not_run(text: &[u8]) -> bool {
         word,
         b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY"
     )
+}
+
+/// Why EXEC ran nothing of what was queued, if that passes: servers say it in EXECABORT, or in its place.
+fn refusal_of_exec(text: &[u8]) -> Option<&[u8]> {
+    let cause = text.strip_prefix(b"EXECABORT Transaction discarded because of: ").unwrap_or(text);
+    did_not_run(cause).then_some(cause)
 }
 
 /// Whether the error is the server's own about a connection that is not logged in. A script may give any

@@ -117,6 +117,7 @@ pub(crate) struct SlotReply {
     pub(crate) at: u64,
     pub(crate) len: u32,
     pub(crate) attempts: u8,
+    pub(crate) redirects: u8,
     pub(crate) is_asking: bool,
     pub(crate) kind: SlotKind,
     /// The reply's first node.

@@ -18,6 +18,8 @@ pub(crate) struct Queued {
     pub(crate) steps: u32,
     /// How often it was sent elsewhere, or again.
     pub(crate) attempts: u8,
+    /// How often it was redirected since it last waited.
+    pub(crate) redirects: u8,
     /// `ASKING` goes ahead of it.
     pub(crate) is_asking: bool,
     /// The client looks at its reply before anybody else does.
@@ -72,6 +74,7 @@ pub(crate) struct Unit {
     pub(crate) bytes: Vec<u8>,
     pub(crate) steps: u32,
     pub(crate) attempts: u8,
+    pub(crate) redirects: u8,
     pub(crate) is_inspected: bool,
 }
 
@@ -84,7 +87,7 @@ impl Unit {
         let mut queue = Queue::default();
         queue.push_transaction(id, 0, commands);
         let steps = queue.entries.front().map_or(0, |entry| entry.steps);
-        Unit { id, bytes: queue.bytes, steps, attempts: 0, is_inspected: false }
+        Unit { id, bytes: queue.bytes, steps, attempts: 0, redirects: 0, is_inspected: false }
     }
 }
 
@@ -133,6 +136,7 @@ impl Queue {
         self.push_entry(unit.id, deadline, unit.steps, start, start + runs_from);
         if let Some(entry) = self.entries.back_mut() {
             entry.attempts = unit.attempts;
+            entry.redirects = unit.redirects;
             entry.is_inspected = unit.is_inspected;
             entry.is_asking = is_asking;
         }
@@ -221,6 +225,7 @@ impl Queue {
             steps,
             runs_from,
             attempts: 0,
+            redirects: 0,
             is_asking: false,
             is_inspected: false,
             state: State::Wanted,
@@ -402,6 +407,7 @@ impl Queued {
             bytes: bytes.to_vec(),
             steps: self.steps,
             attempts: self.attempts,
+            redirects: self.redirects,
             is_inspected: self.is_inspected,
         }
     }

@@ -1,7 +1,7 @@
 //! CLUSTER SLOTS and CLUSTER SHARDS.
 
 use super::super::checked_host;
-use super::{Builder, Endpoint, SHARDS_MAX, Topology, TopologyError};
+use super::{Builder, Endpoint, NODES_MAX, Topology, TopologyError};
 use crate::resp::{Kind, Reply};
 use crate::slot::SLOT_COUNT;
 
@@ -43,7 +43,7 @@ pub(crate) fn parse_shards(
         return Err(TopologyError::Malformed);
     }
     let mut builder = Builder::new();
-    for shard in reply.elements().take(SHARDS_MAX) {
+    for shard in reply.elements().take(NODES_MAX) {
         let (mut slots, mut nodes) = (None, None);
         for (key, value) in pairs(shard) {
             match key {
