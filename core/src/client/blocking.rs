@@ -6,7 +6,7 @@
 use super::routing::Route;
 use super::{Client, CommandId, Instant, Lane, LaneId, LaneKind, lanes};
 use crate::command::{Facts, OwnTimeout, TimeoutAt, own_timeout};
-use crate::connection::{Connection, SlotReply, Unit};
+use crate::connection::{Connection, Journey, SlotReply, Unit};
 use crate::resp::{Kind, Reply, encode_command, split_encoded};
 use std::time::Duration;
 
@@ -59,19 +59,19 @@ impl Client {
         let lane = self.own_lane(LaneKind::Blocking, node, now);
         let is_single = at == TimeoutAt::MillisBlock && arguments.contains(&&b"$"[..]);
         self.blocking.push(BlockingJob { id, lane, bytes, at, ends_at, patience, is_single });
-        self.send_slice(id, (0, 0), now);
+        self.send_slice(id, Journey::default(), now);
         Ok(())
     }
 
     /// Sends a blocking command, to wait for as long as it may at once.
-    fn send_slice(&mut self, id: CommandId, (attempts, redirects): (u8, u8), now: Instant) {
+    fn send_slice(&mut self, id: CommandId, journey: Journey, now: Instant) {
         let Some(job) = self.blocking.iter().find(|job| job.id == id) else { return };
         // It may log in only now, with the token that there is.
         let token_ends = self.tokens.for_connection(now).map(|token| token.close_at);
         let Some(lane) = lanes::get(&mut self.lanes, job.lane) else { return };
         let slice = job.slice(lane, token_ends, now);
         let bytes = job.bytes_for(slice);
-        let unit = Unit { id, bytes, steps: 0, attempts, redirects, is_inspected: true };
+        let unit = Unit { id, bytes, steps: 0, journey, is_inspected: true };
         let wait =
             slice.map_or(u64::MAX / 2, |slice| u64::try_from(slice.as_micros()).unwrap_or(u64::MAX / 2));
         let deadline = lane.clock.read(now).saturating_add(wait).saturating_add(job.patience);
@@ -104,7 +104,7 @@ impl Client {
         if is_freed && self.cluster.is_cluster {
             self.want_topology(crate::connection::Question::Slots);
         }
-        self.send_slice(id, (0, 0), now);
+        self.send_slice(id, Journey::default(), now);
     }
 
     pub(super) fn is_blocking(&self, id: CommandId) -> bool {
@@ -124,7 +124,7 @@ impl Client {
                 job.lane = own;
             }
         }
-        self.send_slice(unit.id, (unit.attempts, unit.redirects), now);
+        self.send_slice(unit.id, unit.journey, now);
         true
     }
 

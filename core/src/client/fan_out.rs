@@ -7,7 +7,7 @@ use super::{
     Answer, Client, CommandError, CommandId, ErrorCode, Instant, LaneId, Outcome, Output, ReplyBatch,
 };
 use crate::command::{Facts, Merge, Routing, facts_of};
-use crate::connection::Unit;
+use crate::connection::{Journey, Unit};
 use crate::resp::{Node, Reply, encode_command, split_encoded};
 use crate::slot::{SLOT_COUNT, slot_of};
 use std::collections::BTreeMap;
@@ -122,7 +122,7 @@ impl Client {
         for Sending { lane, slot, bytes, positions } in sendings {
             self.latest_part += 1;
             let part = CommandId(FIRST_PART + self.latest_part);
-            let unit = Unit { id: part, bytes, steps: 0, attempts: 0, redirects: 0, is_inspected: true };
+            let unit = Unit { id: part, bytes, steps: 0, journey: Journey::default(), is_inspected: true };
             self.push_unit(lane, &unit, remaining, false, now);
             parts.push(JoinPart { lane, slot, positions, answer: None });
         }
@@ -183,8 +183,13 @@ impl Client {
     }
 
     fn park_command(&mut self, id: CommandId, arguments: &[&[u8]], slot: u16, remaining: u64, now: Instant) {
-        let unit =
-            Unit { id, bytes: encoded(arguments), steps: 0, attempts: 0, is_inspected: false, redirects: 0 };
+        let unit = Unit {
+            id,
+            bytes: encoded(arguments),
+            steps: 0,
+            journey: Journey::default(),
+            is_inspected: false,
+        };
         self.park_for_slot(unit, slot, remaining, now);
     }
 

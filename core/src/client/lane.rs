@@ -5,7 +5,9 @@ use super::nodes::NodeId;
 use super::trouble::Trouble;
 use super::{LaneKind, Output};
 use crate::config::Timeouts;
-use crate::connection::{ASKING, ConnId, Connection, Phase, Queue, SlotKind, SlotReply, Unit, WakeupReason};
+use crate::connection::{
+    ASKING, ConnId, Connection, Journey, Phase, Queue, SlotKind, SlotReply, Unit, WakeupReason,
+};
 use crate::resp::command_len;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -217,8 +219,7 @@ impl Lane {
             id: reply.id,
             bytes: bytes.to_vec(),
             steps,
-            attempts: reply.attempts.saturating_add(1),
-            redirects: reply.redirects,
+            journey: Journey { attempts: reply.journey.attempts.saturating_add(1), ..reply.journey },
             is_inspected: reply.kind == SlotKind::Inspected,
         })
     }

@@ -9,7 +9,7 @@ use super::routing::{Route, inner_commands, transaction_slot};
 use super::{Client, CommandId, ConnId, ErrorCode, Instant, LaneId, LaneKind, Notice, Outcome, Output};
 use crate::cluster::{Endpoint, RedirectKind, parse_redirect};
 use crate::command::{Facts, KeySlot, facts_of, key_slot};
-use crate::connection::{Question, SlotReply, Unit};
+use crate::connection::{Journey, Question, SlotReply, Unit};
 use crate::resp::{Kind, Reply, split_encoded};
 use std::time::Duration;
 
@@ -153,8 +153,8 @@ impl Client {
         if refreshes && self.cluster.is_cluster {
             self.want_topology(Question::Slots);
         }
-        refused.unit.redirects = 0;
-        let ceiling = RETRY_BASE.saturating_mul(1 << refused.unit.attempts.min(10)).min(RETRY_MAX);
+        refused.unit.journey.redirects = 0;
+        let ceiling = RETRY_BASE.saturating_mul(1 << refused.unit.journey.attempts.min(10)).min(RETRY_MAX);
         let at = now + self.rng.between(ceiling / 2, ceiling);
         self.park(refused, Until::At(at), now);
         true
@@ -169,9 +169,9 @@ impl Client {
         if slot != KeySlot::One(redirect.slot) {
             return self.ignore(&refused, "it is for another slot than the command's");
         }
-        let unit = &mut refused.unit;
-        unit.redirects = unit.redirects.saturating_add(1);
-        if unit.redirects > REDIRECTS_MAX {
+        let journey = &mut refused.unit.journey;
+        journey.redirects = journey.redirects.saturating_add(1);
+        if journey.redirects > REDIRECTS_MAX {
             return self.ignore(&refused, "the command was sent on too often");
         }
         self.want_topology(Question::Slots);
@@ -182,10 +182,11 @@ impl Client {
         let asked_before = self.cluster.questions;
         if facts.is_some_and(|facts| facts.is_script) {
             let from = refused.node;
+            refused.unit.journey.avoids.get_or_insert(from.0);
             self.park(refused, Until::Moved { slot, from, target, asked_before }, now);
             return true;
         }
-        let (id, attempts, redirects) = (refused.unit.id, refused.unit.attempts, refused.unit.redirects);
+        let (id, Journey { attempts, redirects, .. }) = (refused.unit.id, refused.unit.journey);
         match self.listed_node(&target) {
             // Once more to where it came from, or in a circle: not at full speed.
             // Nor is a blocking command asked elsewhere while its slot is on its way: soon it has arrived.
@@ -349,7 +350,7 @@ impl Client {
     pub(super) fn fail_overdue_parked(&mut self, now: Instant) {
         let overdue: Vec<Parked> = self.parked.extract_if(.., |parked| parked.left(now) == 0).collect();
         for parked in overdue {
-            let attempts = parked.unit.attempts;
+            let attempts = parked.unit.journey.attempts;
             let (code, outcome, text) = match (parked.refusal, parked.until) {
                 (Some(refusal), _) => {
                     let text = format!("{} (sent {attempts} times until its time was up)", refusal.text);

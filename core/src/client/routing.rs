@@ -104,6 +104,9 @@ impl Client {
     /// Sends a command wherever it belongs by now. `remaining`: of its time, in microseconds.
     pub(super) fn send_unit(&mut self, unit: Unit, remaining: u64, now: Instant) {
         match self.route_unit(&unit) {
+            Route::Lane(lane) if self.is_avoided(&unit, lane) => {
+                self.fail(unit.id, ErrorCode::Moved, Outcome::Refused, SCRIPT_CAME_BACK);
+            }
             Route::Lane(lane) => {
                 if !self.move_blocking(&unit, lane, now) {
                     self.push_unit(lane, &unit, remaining, false, now);
@@ -115,6 +118,11 @@ impl Client {
                 self.fail(unit.id, ErrorCode::CrossSlot, Outcome::NotSent, CROSS_SLOT);
             }
         }
+    }
+
+    /// Whether it is the lane of a node that may have run the script, and then said that it belongs elsewhere.
+    fn is_avoided(&self, unit: &Unit, lane: LaneId) -> bool {
+        unit.journey.avoids.is_some_and(|node| self.lane(lane).is_some_and(|lane| lane.node.0 == node))
     }
 
     pub(super) fn push_unit(
@@ -182,3 +190,7 @@ pub(super) fn inner_commands(mut bytes: &[u8]) -> Vec<Vec<&[u8]>> {
 /// Why a command is refused whose keys are in several slots.
 pub(super) const CROSS_SLOT: &str = "the command's keys are in different slots of the cluster: keys that are used \
      together need a common hash tag, such as {user1}:name and {user1}:mail";
+
+/// Why a script is not sent again.
+const SCRIPT_CAME_BACK: &str = "MOVED: not followed, the script would come back to the node that said so, and may have \
+     run there";

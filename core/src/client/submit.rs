@@ -3,7 +3,7 @@
 use super::routing::{CROSS_SLOT, Route};
 use super::{Client, Lane, lanes};
 use crate::command::{Batch, Command, CommandId, CommandIds, Facts, Lane as Needs, facts_of};
-use crate::connection::Unit;
+use crate::connection::{Journey, Unit};
 use crate::error::{ErrorCode, Outcome, SubmitError};
 use crate::resp::encode_command;
 use crate::time::{Instant, Now};
@@ -171,7 +171,7 @@ impl Client {
             Route::NoNode(slot) => {
                 let mut bytes = Vec::new();
                 encode_command(arguments, &mut bytes);
-                let unit = Unit { id, bytes, steps: 0, attempts: 0, redirects: 0, is_inspected: false };
+                let unit = Unit { id, bytes, steps: 0, journey: Journey::default(), is_inspected: false };
                 self.park_for_slot(unit, slot, timeout, now);
             }
             Route::CrossSlot => self.fail(id, ErrorCode::CrossSlot, Outcome::NotSent, CROSS_SLOT),

@@ -4,7 +4,7 @@
 //! steps of a transaction have theirs from its first byte on: the server answers them while the rest is on its way.
 //! Cancel and timeout detach the waiter, never the slot: that is what keeps replies and commands aligned.
 
-use super::queue::Queued;
+use super::queue::{Journey, Queued};
 use crate::command::CommandId;
 use std::collections::VecDeque;
 
@@ -19,10 +19,7 @@ pub(crate) struct Slot {
     pub(crate) at: u64,
     /// Bytes of the command.
     pub(crate) len: u32,
-    /// How often the command was sent elsewhere, or again.
-    pub(crate) attempts: u8,
-    /// How often it was redirected since it last waited.
-    pub(crate) redirects: u8,
+    pub(crate) journey: Journey,
     /// The first bytes are those of `ASKING`.
     pub(crate) is_asking: bool,
     /// Its deadline has passed.
@@ -112,19 +109,9 @@ impl InFlight {
         let kind = if command.is_wanted() { kind } else { SlotKind::Detached };
         let len = u32::try_from(command.len).unwrap_or(u32::MAX);
         self.len_bytes += len as usize;
-        let &Queued { id, deadline, attempts, redirects, is_asking, .. } = command;
+        let &Queued { id, deadline, journey, is_asking, .. } = command;
         let is_overdue = false;
-        self.slots.push_back(Slot {
-            id,
-            deadline,
-            at,
-            len,
-            attempts,
-            redirects,
-            is_asking,
-            is_overdue,
-            kind,
-        });
+        self.slots.push_back(Slot { id, deadline, at, len, journey, is_asking, is_overdue, kind });
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(command.deadline, |at| at.min(command.deadline)));
     }
@@ -145,8 +132,7 @@ impl InFlight {
             deadline: u64::MAX,
             at: u64::MAX,
             len: 0,
-            attempts: 0,
-            redirects: 0,
+            journey: Journey::default(),
             is_asking: false,
             is_overdue: false,
             kind,

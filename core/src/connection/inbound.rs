@@ -238,8 +238,8 @@ impl Connection {
 
 impl Slot {
     fn reply(self, frame: Frame) -> SlotReply {
-        let Slot { id, deadline, at, len, attempts, redirects, is_asking, kind, .. } = self;
-        SlotReply { id, deadline, at, len, attempts, redirects, is_asking, kind, node: frame.node }
+        let Slot { id, deadline, at, len, journey, is_asking, kind, .. } = self;
+        SlotReply { id, deadline, at, len, journey, is_asking, kind, node: frame.node }
     }
 }
 

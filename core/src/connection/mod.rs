@@ -27,7 +27,7 @@ use in_flight::InFlight;
 pub(crate) use in_flight::SlotKind;
 use outbound::Outbound;
 use probe::Probes;
-pub(crate) use queue::{ASKING, Queue, Removed, Unit};
+pub(crate) use queue::{ASKING, Journey, Queue, Removed, Unit};
 use std::time::Duration;
 pub use subscriptions::ChannelKind;
 use subscriptions::Subscriptions;
@@ -116,8 +116,7 @@ pub(crate) struct SlotReply {
     /// Where the command is in the queue's stream.
     pub(crate) at: u64,
     pub(crate) len: u32,
-    pub(crate) attempts: u8,
-    pub(crate) redirects: u8,
+    pub(crate) journey: Journey,
     pub(crate) is_asking: bool,
     pub(crate) kind: SlotKind,
     /// The reply's first node.

@@ -6,6 +6,17 @@ use crate::command::CommandId;
 use crate::resp::{command_len, encode_command, encode_header};
 use std::collections::VecDeque;
 
+/// Where a command was before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Journey {
+    /// How often it was sent.
+    pub(crate) attempts: u8,
+    /// How often it was sent elsewhere since it last waited.
+    pub(crate) redirects: u8,
+    /// The node that may have run it, whatever it said: it must not get it again.
+    pub(crate) avoids: Option<u16>,
+}
+
 /// One command, or one MULTI…EXEC unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queued {
@@ -16,10 +27,7 @@ pub(crate) struct Queued {
     pub(crate) deadline: u64,
     /// Replies before the one that counts: 0 for a command, MULTI's and each QUEUED for a transaction.
     pub(crate) steps: u32,
-    /// How often it was sent elsewhere, or again.
-    pub(crate) attempts: u8,
-    /// How often it was redirected since it last waited.
-    pub(crate) redirects: u8,
+    pub(crate) journey: Journey,
     /// `ASKING` goes ahead of it.
     pub(crate) is_asking: bool,
     /// The client looks at its reply before anybody else does.
@@ -73,8 +81,7 @@ pub(crate) struct Unit {
     /// As encoded, without `ASKING`.
     pub(crate) bytes: Vec<u8>,
     pub(crate) steps: u32,
-    pub(crate) attempts: u8,
-    pub(crate) redirects: u8,
+    pub(crate) journey: Journey,
     pub(crate) is_inspected: bool,
 }
 
@@ -87,7 +94,7 @@ impl Unit {
         let mut queue = Queue::default();
         queue.push_transaction(id, 0, commands);
         let steps = queue.entries.front().map_or(0, |entry| entry.steps);
-        Unit { id, bytes: queue.bytes, steps, attempts: 0, redirects: 0, is_inspected: false }
+        Unit { id, bytes: queue.bytes, steps, journey: Journey::default(), is_inspected: false }
     }
 }
 
@@ -135,8 +142,7 @@ impl Queue {
         self.is_mixed = true;
         self.push_entry(unit.id, deadline, unit.steps, start, start + runs_from);
         if let Some(entry) = self.entries.back_mut() {
-            entry.attempts = unit.attempts;
-            entry.redirects = unit.redirects;
+            entry.journey = unit.journey;
             entry.is_inspected = unit.is_inspected;
             entry.is_asking = is_asking;
         }
@@ -224,8 +230,7 @@ impl Queue {
             deadline,
             steps,
             runs_from,
-            attempts: 0,
-            redirects: 0,
+            journey: Journey::default(),
             is_asking: false,
             is_inspected: false,
             state: State::Wanted,
@@ -360,7 +365,7 @@ impl Queue {
             Some(Removed::PartlySealed)
         } else {
             entry.state = State::Dropped;
-            Some(if entry.attempts > 0 { Removed::RefusedBefore } else { Removed::Untouched })
+            Some(if entry.journey.attempts > 0 { Removed::RefusedBefore } else { Removed::Untouched })
         }
     }
 
@@ -406,8 +411,7 @@ impl Queued {
             id: self.id,
             bytes: bytes.to_vec(),
             steps: self.steps,
-            attempts: self.attempts,
-            redirects: self.redirects,
+            journey: self.journey,
             is_inspected: self.is_inspected,
         }
     }

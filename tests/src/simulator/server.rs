@@ -310,9 +310,6 @@ impl Server {
         questions.retain(|at| now - at < SECOND);
         questions.push_back(now);
         assert!(questions.len() <= QUESTIONS_MAX, "C6: {} topologies within a second", questions.len());
-        // Who tells an old map leads scripts astray as well.
-        let is_stale = cluster.stale[connection.node].as_ref().is_some_and(|(_, until)| now < *until);
-        self.ledger.map_lies += u64::from(is_stale);
         match self.moods.get(&connection.node).filter(|mood| now < mood.until).map(|mood| mood.temper) {
             Some(Temper::Maps(lie)) if what == "SLOTS" => {
                 self.ledger.map_lies += 1;
