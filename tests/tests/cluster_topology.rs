@@ -325,3 +325,34 @@ fn of_a_map_of_thousands_of_nodes_a_thousand_are_taken_over_at_once() {
     assert!(begin.elapsed() < 5 * SECOND, "{:?}", begin.elapsed());
     assert!(talk.notices.iter().any(|notice| matches!(notice, Notice::TopologyChanged { primaries: 1000 })));
 }
+
+#[test]
+fn a_server_that_tells_nothing_of_a_cluster_is_asked_once_keys_turn_out_to_be_in_several_slots() {
+    let refused = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    let mut talk = Conversation::ready_with(Config::new("localhost", SEED));
+    let line = format!("MGET {} {}", key(0, 0), key(1, 0));
+    let id = talk.submit(&line);
+    assert_eq!(talk.sent_commands(), [line.as_str()]);
+    talk.receive(refused);
+    assert_eq!(talk.sent_commands(), ["CLUSTER SLOTS"]);
+    talk.receive(&three_shards());
+    for (shard, port) in PORTS.into_iter().enumerate().take(2) {
+        let node = talk.node(port);
+        assert_eq!(talk.sent_on(node), [format!("MGET {}", key(shard, 0))]);
+        talk.receive_on(node, &format!("*1\r\n{}", bulk(&shard.to_string())));
+    }
+    assert_eq!(talk.reply(id), "[0 1]");
+
+    let mut talk = Conversation::ready_with(Config::new("localhost", SEED));
+    let id = talk.submit(&line);
+    talk.sent();
+    talk.receive(refused);
+    talk.sent();
+    talk.receive("-ERR This instance has cluster support disabled\r\n");
+    assert_eq!(talk.failure(id).code, ErrorCode::CrossSlot);
+    // It is asked no second time.
+    let id = talk.submit(&line);
+    talk.sent();
+    talk.receive(refused);
+    assert!(talk.reply(id).starts_with("CROSSSLOT"));
+}

@@ -43,6 +43,8 @@ enum Until {
         target: Endpoint,
         asked_before: u64,
     },
+    /// Until it is known whether there is a cluster.
+    Mapped,
     /// Until somebody serves the slot.
     Served {
         slot: u16,
@@ -70,6 +72,8 @@ enum Remedy {
     Follow,
     /// TRYAGAIN, LOADING, and the like: the same, later. `refreshes`: somebody else may serve the slot by then.
     Wait { refreshes: bool },
+    /// CROSSSLOT of a server that has said nothing of a cluster: the map tells whether the command can be split.
+    LookForCluster,
 }
 
 impl Parked {
@@ -77,7 +81,7 @@ impl Parked {
         let end = self.since + Duration::from_micros(self.remaining);
         match self.until {
             Until::At(at) => at.min(end),
-            Until::Listed { .. } | Until::Moved { .. } | Until::Served { .. } => end,
+            Until::Listed { .. } | Until::Moved { .. } | Until::Mapped | Until::Served { .. } => end,
         }
     }
 
@@ -143,6 +147,7 @@ impl Client {
         match remedy {
             Remedy::Follow => self.follow(refused, text, now),
             Remedy::Wait { refreshes } => self.wait(refused, refreshes, now),
+            Remedy::LookForCluster => self.look_for_cluster_of(refused, now),
         }
     }
 
@@ -157,6 +162,15 @@ impl Client {
         let ceiling = RETRY_BASE.saturating_mul(1 << refused.unit.journey.attempts.min(10)).min(RETRY_MAX);
         let at = now + self.rng.between(ceiling / 2, ceiling);
         self.park(refused, Until::At(at), now);
+        true
+    }
+
+    fn look_for_cluster_of(&mut self, refused: Refusal, now: Instant) -> bool {
+        if self.cluster.is_cluster || self.cluster.is_known_single || is_script(&refused.unit) {
+            return false;
+        }
+        self.want_topology(Question::Slots);
+        self.park(refused, Until::Mapped, now);
         true
     }
 
@@ -282,6 +296,8 @@ impl Client {
         let remaining = parked.left(now);
         match &parked.until {
             Until::At(_) => self.parked.push(parked),
+            Until::Mapped if self.cluster.is_cluster => self.send_unit(parked.unit, remaining, now),
+            Until::Mapped => self.tell_refusal(parked, "the server knows of no cluster"),
             Until::Served { slot } => match self.route_slot(*slot) {
                 Route::Lane(_) => self.send_unit(parked.unit, remaining, now),
                 _ => {
@@ -401,6 +417,7 @@ fn remedy_of(text: &[u8]) -> Option<Remedy> {
         ErrorCode::ClusterDown | ErrorCode::MasterDown | ErrorCode::ReadOnly => {
             Remedy::Wait { refreshes: true }
         }
+        ErrorCode::CrossSlot => Remedy::LookForCluster,
         _ => return None,
     })
 }

@@ -23,6 +23,8 @@ pub(super) struct Cluster {
     mode: ClusterMode,
     /// A server has described one.
     pub(super) is_cluster: bool,
+    /// A server that was asked for one said that there is none.
+    pub(super) is_known_single: bool,
     pub(super) map: SlotMap,
     /// Redirects have changed the map since it came.
     pub(super) is_patched: bool,
@@ -75,6 +77,7 @@ impl Cluster {
         Cluster {
             mode,
             is_cluster: false,
+            is_known_single: false,
             map: SlotMap::new(),
             is_patched: false,
             topology: Topology { shards: Vec::new() },
@@ -301,6 +304,7 @@ impl Client {
     /// The server knows of no cluster: it is the only node.
     fn handle_no_cluster(&mut self, reply: &Reply<'_>, now: Instant) {
         self.cluster.wanted = None;
+        self.cluster.is_known_single = true;
         self.resolve_parked(now);
         if self.cluster.mode == ClusterMode::Require {
             let text = String::from_utf8_lossy(reply.as_bytes());

@@ -249,7 +249,14 @@ fn did_not_run(text: &[u8]) -> bool {
     let word = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     matches!(
         word,
-        b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY"
+        b"MOVED"
+            | b"ASK"
+            | b"TRYAGAIN"
+            | b"CLUSTERDOWN"
+            | b"LOADING"
+            | b"MASTERDOWN"
+            | b"READONLY"
+            | b"CROSSSLOT"
     )
 }
 
