@@ -359,3 +359,24 @@ fn a_question_that_fails_says_nothing_against_a_redirect() {
     let new = talk.node_within(8504, SECOND);
     assert_eq!(talk.sent_within(new, SECOND), [get()]);
 }
+
+#[test]
+fn a_blocking_command_waits_for_its_slot_to_arrive_for_as_long_as_it_may_take() {
+    let mut talk = Conversation::with_three_shards();
+    let line = format!("BLPOP {}", key(0, 0));
+    let forever = talk.submit(&format!("{line} 0"));
+    let node = talk.node(PORTS[0]);
+    let limited = talk.submit(&format!("{line} 2"));
+    let other = talk.node(PORTS[0]);
+    for tick in 0..1000 {
+        for (conn, command) in talk.attend(&three_shards()).0 {
+            assert!(conn == node || conn == other, "{command}");
+            assert!(command.starts_with(&line), "{command}");
+            talk.receive_on(conn, &format!("-ASK {} 203.0.113.7:8502\r\n", slot(&key(0, 0))));
+        }
+        assert_eq!(talk.outcome(forever), None, "after {tick} ticks");
+        assert!(tick > 200 || talk.outcome(limited).is_none(), "after {tick} ticks");
+        talk.advance(SECOND / 100);
+    }
+    assert_eq!(talk.refusal(limited).0, ErrorCode::Ask);
+}

@@ -344,3 +344,11 @@ fn everything_that_waits_on_connections_of_its_own_is_answered_at_the_close() {
     assert_eq!(talk.failure(watch).outcome, Outcome::NotSent);
     assert!(talk.opened.is_empty(), "{:?}", talk.opened);
 }
+
+#[test]
+fn block_is_found_wherever_it_stands() {
+    let mut talk = Conversation::ready();
+    talk.submit("XREADGROUP BLOCK 0 GROUP block c STREAMS s >");
+    let conn = own_connection(&mut talk);
+    assert_eq!(talk.sent_on(conn), ["XREADGROUP BLOCK 30000 GROUP block c STREAMS s >"]);
+}

@@ -5,7 +5,7 @@
 
 use super::routing::Route;
 use super::{Client, CommandId, Instant, Lane, LaneId, LaneKind, lanes};
-use crate::command::{Facts, OwnTimeout, TimeoutAt, own_timeout};
+use crate::command::{Facts, OwnTimeout, TimeoutAt, block_at, own_timeout};
 use crate::connection::{Connection, Journey, SlotReply, Unit};
 use crate::resp::{Kind, Reply, encode_command, split_encoded};
 use std::time::Duration;
@@ -111,6 +111,13 @@ impl Client {
         self.blocking.iter().any(|job| job.id == id)
     }
 
+    /// Whether it is a blocking command whose own time is over, and the patience with the server too.
+    pub(super) fn is_blocking_overdue(&self, id: CommandId, now: Instant) -> bool {
+        let job = self.blocking.iter().find(|job| job.id == id);
+        let end = job.and_then(|job| Some(job.ends_at? + Duration::from_micros(job.patience)));
+        end.is_some_and(|end| now >= end)
+    }
+
     /// A command is to go to the node of that lane: a blocking one does so on a connection of its own. Whether it is
     /// one.
     pub(super) fn move_blocking(&mut self, unit: &Unit, lane: LaneId, now: Instant) -> bool {
@@ -166,10 +173,8 @@ impl BlockingJob {
             TimeoutAt::SecondsFirst => arguments.get_mut(1),
             TimeoutAt::SecondsLast => arguments.last_mut(),
             TimeoutAt::MillisBlock => {
-                let from =
-                    if arguments.first().is_some_and(|name| name.len() > "XREAD".len()) { 4 } else { 1 };
-                let word = arguments.iter().skip(from).position(|word| word.eq_ignore_ascii_case(b"BLOCK"));
-                word.and_then(|word| arguments.get_mut(from + word + 1))
+                let at = block_at(arguments.iter().copied());
+                at.and_then(|at| arguments.get_mut(at))
             }
         };
         // A wait without end and without slices stays what it is.

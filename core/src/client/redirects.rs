@@ -152,7 +152,8 @@ impl Client {
     }
 
     fn wait(&mut self, mut refused: Refusal, refreshes: bool, now: Instant) -> bool {
-        if is_script(&refused.unit) || refused.remaining == 0 {
+        let is_over = refused.remaining == 0 || self.is_blocking_overdue(refused.unit.id, now);
+        if is_over || is_script(&refused.unit) {
             return false;
         }
         if refreshes && self.cluster.is_cluster {
@@ -183,6 +184,10 @@ impl Client {
         if slot != KeySlot::One(redirect.slot) {
             return self.ignore(&refused, "it is for another slot than the command's");
         }
+        // A blocking command is not asked elsewhere while its slot is on its way: soon it has arrived.
+        if redirect.kind == RedirectKind::Ask && self.is_blocking(refused.unit.id) {
+            return self.wait(refused, true, now);
+        }
         let journey = &mut refused.unit.journey;
         journey.redirects = journey.redirects.saturating_add(1);
         if journey.redirects > REDIRECTS_MAX {
@@ -200,11 +205,10 @@ impl Client {
             self.park(refused, Until::Moved { slot, from, target, asked_before }, now);
             return true;
         }
-        let (id, Journey { attempts, redirects, .. }) = (refused.unit.id, refused.unit.journey);
+        let Journey { attempts, redirects, .. } = refused.unit.journey;
         match self.listed_node(&target) {
             // Once more to where it came from, or in a circle: not at full speed.
-            // Nor is a blocking command asked elsewhere while its slot is on its way: soon it has arrived.
-            Some(_) if redirects > 2 || (kind == RedirectKind::Ask && self.is_blocking(id)) => {
+            Some(_) if redirects > 2 => {
                 let at = now + RETRY_BASE.saturating_mul(1 << attempts.min(6));
                 self.park(refused, Until::At(at), now);
             }

@@ -112,6 +112,8 @@ impl Iterator for Positions {
 pub(super) struct StreamWords<'a> {
     /// What follows `BLOCK`.
     pub(super) block: Option<&'a [u8]>,
+    /// How many arguments stand between the name and that.
+    pub(super) block_at: usize,
     /// How many arguments stand between the name and `STREAMS`.
     pub(super) streams: Option<usize>,
 }
@@ -119,7 +121,7 @@ pub(super) struct StreamWords<'a> {
 /// Reads the options, each with its values, because a group or a consumer may be called like an option. `arguments`
 /// begin behind the name.
 pub(super) fn stream_words<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> StreamWords<'a> {
-    let mut words = StreamWords { block: None, streams: None };
+    let mut words = StreamWords { block: None, block_at: 0, streams: None };
     let mut at = 0;
     while let Some(word) = arguments.next() {
         let is = |option: &[u8]| word.eq_ignore_ascii_case(option);
@@ -136,6 +138,7 @@ pub(super) fn stream_words<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) ->
         };
         if is(b"BLOCK") {
             words.block = Some(arguments.next().unwrap_or_default());
+            words.block_at = at + 1;
         } else {
             arguments.by_ref().take(values).for_each(drop);
         }

@@ -9,7 +9,7 @@ mod timeout;
 pub(crate) use batch::Batch;
 pub(crate) use facts::{Facts, Lane, Merge, Routing, TimeoutAt, facts_of};
 pub(crate) use keys::{KeySlot, key_slot};
-pub(crate) use timeout::{OwnTimeout, own_timeout};
+pub(crate) use timeout::{OwnTimeout, block_at, own_timeout};
 
 use std::time::Duration;
 

@@ -27,6 +27,12 @@ pub(crate) fn own_timeout<'a>(
     Some(if duration.is_zero() { OwnTimeout::Never } else { OwnTimeout::After(duration) })
 }
 
+/// Which argument of XREAD or XREADGROUP says how long to wait; the name is number 0.
+pub(crate) fn block_at<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
+    let words = stream_words(arguments.skip(1));
+    words.block.map(|_| words.block_at + 1)
+}
+
 fn seconds(text_of: &[u8]) -> Option<Duration> {
     Duration::try_from_secs_f64(text(text_of)?.parse().ok()?).ok()
 }
@@ -60,6 +66,18 @@ mod tests {
         ] {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             assert_eq!(own_timeout(at, words.into_iter()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_place_of_block_is_known_wherever_it_stands() {
+        for (line, expected) in [
+            ("XREAD BLOCK 20 STREAMS block 0", Some(2)),
+            ("XREADGROUP BLOCK 7 GROUP block block STREAMS s >", Some(2)),
+            ("XREADGROUP GROUP block block COUNT 1 BLOCK 7 STREAMS s >", Some(7)),
+            ("XREAD COUNT 1 STREAMS BLOCK 0", None),
+        ] {
+            assert_eq!(block_at(line.split(' ').map(str::as_bytes)), expected, "{line}");
         }
     }
 }
