@@ -427,7 +427,7 @@ fn remedy_of(text: &[u8]) -> Option<Remedy> {
 }
 
 /// The facts of a command (none of a transaction), and the slot of its keys.
-fn facts_and_slot(unit: &Unit) -> (Option<Facts>, KeySlot) {
+pub(super) fn facts_and_slot(unit: &Unit) -> (Option<Facts>, KeySlot) {
     if unit.steps > 0 {
         let commands = inner_commands(&unit.bytes);
         return (None, transaction_slot(commands.iter().map(|command| command.iter().copied())));
