@@ -1,6 +1,6 @@
 //! How a client finds out that it talks to a cluster, and who serves what.
 
-use respass::{ClusterMode, Config, ErrorCode, Notice, Outcome};
+use respass::{ClusterMode, Command, Config, ErrorCode, Notice, Outcome};
 use respass_tests::conversation::{Conversation, HELLO_OK, NO_SETINFO};
 use respass_tests::conversation_nodes::{HELLO_CLUSTER, PORTS, SEED, bulk, key, three_shards, topology};
 use std::time::Duration;
@@ -400,4 +400,33 @@ fn a_session_that_waits_for_a_node_follows_its_slot() {
     let set = format!("SET {} v", key(0, 0));
     talk.submit_transaction_in(session, &[&set]).expect("accepted");
     assert_eq!(talk.sent_on(node), ["MULTI".to_owned(), set, "EXEC".to_owned()]);
+}
+
+#[test]
+fn commands_that_wait_for_a_slot_take_room_until_they_end() {
+    let mut config = Config::new("localhost", SEED);
+    config.limits.queued_bytes_max = 10_000;
+    let mut talk = connecting(config);
+    let seed = talk.node(SEED);
+    talk.sent_on(seed);
+    let holes = topology(&[(5461, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    talk.receive_on(seed, &holes);
+    let own = key(0, 0);
+    let words: [&[u8]; 2] = [b"GET", own.as_bytes()];
+    for _ in 0..2 {
+        let mut ids = Vec::new();
+        let refusal = loop {
+            match talk.client.submit(Command::new(&words), talk.now()) {
+                Ok(id) => ids.push(id),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refusal.code, ErrorCode::QueueFull);
+        assert!((200..1000).contains(&ids.len()), "{}", ids.len());
+        for _ in 0..700 {
+            talk.attend(&holes);
+            talk.advance(SECOND / 100);
+        }
+        assert!(ids.into_iter().all(|id| talk.failure(id).code == ErrorCode::NoNode));
+    }
 }
