@@ -1,6 +1,6 @@
 //! How a client finds out that it talks to a cluster, and who serves what.
 
-use respass::{ClusterMode, Config, ErrorCode, Notice, Outcome};
+use respass::{ClusterMode, Command, Config, ErrorCode, Notice, Outcome};
 use respass_tests::conversation::{Conversation, HELLO_OK, NO_SETINFO};
 use respass_tests::conversation_nodes::{HELLO_CLUSTER, PORTS, SEED, bulk, key, three_shards, topology};
 use std::time::Duration;
@@ -355,4 +355,78 @@ fn a_server_that_tells_nothing_of_a_cluster_is_asked_once_keys_turn_out_to_be_in
     talk.sent();
     talk.receive(refused);
     assert!(talk.reply(id).starts_with("CROSSSLOT"));
+}
+
+/// A command waits for a node that refuses every connection; the map then gives its slot to another node, which is
+/// connected to within two seconds.
+fn check_that_it_follows_its_slot(talk: &mut Conversation) {
+    let moved = topology(&[(0, 5460, 8504), (5461, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    for _ in 0..200 {
+        for opened in talk.opened.clone() {
+            if opened.port == PORTS[0] {
+                talk.refuse(opened.conn);
+            }
+        }
+        talk.attend(&moved);
+        if talk.has_opened(8504) {
+            return;
+        }
+        talk.advance(SECOND / 100);
+    }
+    panic!("{:?}", talk.opened);
+}
+
+#[test]
+fn a_blocking_command_that_waits_for_a_node_follows_its_slot() {
+    let mut talk = Conversation::with_three_shards();
+    let id = talk.submit(&format!("BLPOP {} 0", key(0, 0)));
+    check_that_it_follows_its_slot(&mut talk);
+    let node = talk.node(8504);
+    assert!(talk.sent_within(node, SECOND)[0].starts_with("BLPOP"));
+    assert_eq!(talk.outcome(id), None);
+}
+
+#[test]
+fn a_session_that_waits_for_a_node_follows_its_slot() {
+    let mut talk = Conversation::with_three_shards();
+    let session = talk.open_session();
+    let watch = format!("WATCH {}", key(0, 0));
+    let id = talk.submit_in(session, &watch);
+    check_that_it_follows_its_slot(&mut talk);
+    let node = talk.node(8504);
+    assert_eq!(talk.sent_within(node, SECOND), [watch]);
+    assert_eq!(talk.outcome(id), None);
+    talk.receive_on(node, "+OK\r\n");
+    let set = format!("SET {} v", key(0, 0));
+    talk.submit_transaction_in(session, &[&set]).expect("accepted");
+    assert_eq!(talk.sent_on(node), ["MULTI".to_owned(), set, "EXEC".to_owned()]);
+}
+
+#[test]
+fn commands_that_wait_for_a_slot_take_room_until_they_end() {
+    let mut config = Config::new("localhost", SEED);
+    config.limits.queued_bytes_max = 10_000;
+    let mut talk = connecting(config);
+    let seed = talk.node(SEED);
+    talk.sent_on(seed);
+    let holes = topology(&[(5461, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    talk.receive_on(seed, &holes);
+    let own = key(0, 0);
+    let words: [&[u8]; 2] = [b"GET", own.as_bytes()];
+    for _ in 0..2 {
+        let mut ids = Vec::new();
+        let refusal = loop {
+            match talk.client.submit(Command::new(&words), talk.now()) {
+                Ok(id) => ids.push(id),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refusal.code, ErrorCode::QueueFull);
+        assert!((200..1000).contains(&ids.len()), "{}", ids.len());
+        for _ in 0..700 {
+            talk.attend(&holes);
+            talk.advance(SECOND / 100);
+        }
+        assert!(ids.into_iter().all(|id| talk.failure(id).code == ErrorCode::NoNode));
+    }
 }

@@ -2,7 +2,7 @@
 //! it, and go where its slots are afterwards. So none is cut off in mid-flight.
 
 use super::{Client, Instant, LaneId, LaneKind, Node, Notice, Output};
-use crate::cluster::{Maintenance, MaintenanceKind, parse_maintenance};
+use crate::cluster::{Maintenance, MaintenanceKind, is_azure_cache, parse_maintenance};
 use crate::config::MaintenanceEvents;
 use crate::connection::{ChannelKind, ConnId, Question, Wish};
 use crate::resp::Reply;
@@ -92,18 +92,4 @@ impl Client {
             }
         }
     }
-}
-
-/// Whether it is a name of Azure Cache for Redis, in any of Azure's clouds.
-fn is_azure_cache(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    [
-        ".redis.cache.windows.net",
-        ".redis.cache.chinacloudapi.cn",
-        ".redis.cache.usgovcloudapi.net",
-        ".redis.cache.sovcloud-api.de",
-        ".redis.cache.sovcloud-api.fr",
-    ]
-    .iter()
-    .any(|suffix| host.ends_with(suffix))
 }

@@ -48,7 +48,7 @@ use lane::{Lane, LaneId, Role};
 pub use messages::{ChannelKind, Message, MessageBatch, MessageEntry, MessageKind, SubscriberId};
 use nodes::{Node, NodeId, SEED};
 pub use output::{Notice, NoticeKind, Output, OutputKind, ReplyBatch, Severity};
-use redirects::Parked;
+use redirects::ParkedCommands;
 use sessions::Session;
 pub use sessions::SessionId;
 pub use status::{AuthStatus, ConnectionStatus, LaneKind};
@@ -93,7 +93,7 @@ pub struct Client {
     conns: Vec<(ConnId, LaneId)>,
     cluster: Cluster,
     /// Commands that a server refused to run for now, or that no known node would run.
-    parked: Vec<Parked>,
+    parked: ParkedCommands,
     /// Commands that were sent in parts.
     joins: Joins,
     blocking: Vec<BlockingJob>,
@@ -142,7 +142,7 @@ impl Client {
             lanes: vec![lane],
             conns: Vec::new(),
             cluster: Cluster::new(config.cluster),
-            parked: Vec::new(),
+            parked: ParkedCommands::default(),
             joins: Joins::default(),
             blocking: Vec::new(),
             sessions: Vec::new(),
@@ -321,8 +321,7 @@ impl Client {
             let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
             [lane.poll_timeout(can_connect, now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
         });
-        let parked = self.parked.iter().map(|parked| parked.wakeup_at()).min();
-        let parked = parked.map(|at| (at, WakeupReason::Retry));
+        let parked = self.parked.wakeup_at().map(|at| (at, WakeupReason::Retry));
         let topology = self
             .topology_due_at(&|| self.can_login(now) && self.may_shake_hands(SEED))
             .map(|at| (at, WakeupReason::Topology));

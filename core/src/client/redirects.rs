@@ -24,6 +24,15 @@ pub(super) struct Parked {
     refusal: Option<Refused>,
 }
 
+/// The commands that wait to be sent again.
+#[derive(Default)]
+pub(super) struct ParkedCommands {
+    list: Vec<Parked>,
+    len_bytes: usize,
+    /// Nothing is due earlier; may be too early.
+    earliest: Option<Instant>,
+}
+
 #[derive(Clone, Debug)]
 enum Until {
     At(Instant),
@@ -76,8 +85,42 @@ enum Remedy {
     LookForCluster,
 }
 
+impl ParkedCommands {
+    fn push(&mut self, parked: Parked) {
+        let at = parked.wakeup_at();
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
+        self.len_bytes += parked.unit.bytes.len();
+        self.list.push(parked);
+    }
+
+    fn take_if(&mut self, is_meant: impl Fn(&Parked) -> bool) -> Vec<Parked> {
+        let taken: Vec<Parked> = self.list.extract_if(.., |parked| is_meant(parked)).collect();
+        self.len_bytes -= taken.iter().map(|parked| parked.unit.bytes.len()).sum::<usize>();
+        self.earliest = self.list.iter().map(Parked::wakeup_at).min();
+        taken
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.earliest.is_some_and(|at| now >= at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Bytes of the commands.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// When something is to be done about one; may be early.
+    pub(super) fn wakeup_at(&self) -> Option<Instant> {
+        self.earliest
+    }
+}
+
 impl Parked {
-    pub(super) fn wakeup_at(&self) -> Instant {
+    fn wakeup_at(&self) -> Instant {
         let end = self.since + Duration::from_micros(self.remaining);
         match self.until {
             Until::At(at) => at.min(end),
@@ -274,24 +317,22 @@ impl Client {
 
     /// Sends those again whose moment has come.
     pub(super) fn retry_parked(&mut self, now: Instant) {
-        let is_due = |parked: &mut Parked| matches!(parked.until, Until::At(at) if now >= at);
-        let due: Vec<Parked> = self.parked.extract_if(.., is_due).collect();
-        for parked in due {
-            let remaining = parked.left(now);
-            self.send_unit(parked.unit, remaining, now);
+        if self.parked.is_due(now) {
+            let is_due = |parked: &Parked| matches!(parked.until, Until::At(at) if now >= at);
+            for parked in self.parked.take_if(is_due) {
+                let remaining = parked.left(now);
+                self.send_unit(parked.unit, remaining, now);
+            }
         }
-        if self.parked.iter().any(|parked| matches!(parked.until, Until::Served { .. }))
-            && !self.cluster.is_being_asked()
-        {
+        let waits = |parked: &Parked| matches!(parked.until, Until::Served { .. });
+        if !self.cluster.is_being_asked() && self.parked.list.iter().any(waits) {
             self.want_topology(Question::Slots);
         }
     }
 
     /// The question about the cluster was answered, well or not: who waited for that goes on, or is told.
     pub(super) fn resolve_parked(&mut self, now: Instant) {
-        let waits = |parked: &mut Parked| !matches!(parked.until, Until::At(_));
-        let waiting: Vec<Parked> = self.parked.extract_if(.., waits).collect();
-        for parked in waiting {
+        for parked in self.parked.take_if(|parked| !matches!(parked.until, Until::At(_))) {
             self.resolve(parked, now);
         }
     }
@@ -361,15 +402,17 @@ impl Client {
     }
 
     pub(super) fn withdraw_parked(&mut self, id: CommandId) -> Option<Outcome> {
-        let index = self.parked.iter().position(|parked| parked.unit.id == id)?;
-        let parked = self.parked.remove(index);
+        let is_parked = self.parked.list.iter().any(|parked| parked.unit.id == id);
+        let parked = is_parked.then(|| self.parked.take_if(|parked| parked.unit.id == id).pop())??;
         self.end_blocking(id);
         Some(if parked.refusal.is_some() { Outcome::Refused } else { Outcome::NotSent })
     }
 
     pub(super) fn fail_overdue_parked(&mut self, now: Instant) {
-        let overdue: Vec<Parked> = self.parked.extract_if(.., |parked| parked.left(now) == 0).collect();
-        for parked in overdue {
+        if !self.parked.is_due(now) {
+            return;
+        }
+        for parked in self.parked.take_if(|parked| parked.left(now) == 0) {
             let attempts = parked.unit.journey.attempts;
             let (code, outcome, text) = match (parked.refusal, parked.until) {
                 (Some(refusal), _) => {
@@ -392,15 +435,10 @@ impl Client {
 
     /// Ends all that wait.
     pub(super) fn end_parked(&mut self, code: ErrorCode, text: &str) {
-        for parked in std::mem::take(&mut self.parked) {
+        for parked in std::mem::take(&mut self.parked).list {
             let outcome = if parked.refusal.is_some() { Outcome::Refused } else { Outcome::NotSent };
             self.fail(parked.unit.id, code, outcome, text);
         }
-    }
-
-    /// Bytes of the commands that wait.
-    pub(super) fn parked_bytes(&self) -> usize {
-        self.parked.iter().map(|parked| parked.unit.bytes.len()).sum()
     }
 }
 
@@ -427,7 +465,7 @@ fn remedy_of(text: &[u8]) -> Option<Remedy> {
 }
 
 /// The facts of a command (none of a transaction), and the slot of its keys.
-fn facts_and_slot(unit: &Unit) -> (Option<Facts>, KeySlot) {
+pub(super) fn facts_and_slot(unit: &Unit) -> (Option<Facts>, KeySlot) {
     if unit.steps > 0 {
         let commands = inner_commands(&unit.bytes);
         return (None, transaction_slot(commands.iter().map(|command| command.iter().copied())));

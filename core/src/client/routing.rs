@@ -1,7 +1,8 @@
 //! Which lane a command goes to.
 
 use super::nodes::{NodeId, SEED};
-use super::{Client, ErrorCode, Instant, LaneId, LaneKind, Outcome, lanes};
+use super::redirects::facts_and_slot;
+use super::{Client, ErrorCode, Instant, Lane, LaneId, LaneKind, Outcome, lanes};
 use crate::command::{Facts, KeySlot, Routing, facts_of, key_slot};
 use crate::connection::Unit;
 use crate::resp::{command_len, split_encoded};
@@ -150,6 +151,36 @@ impl Client {
         }
         for (unit, remaining) in moved {
             self.send_unit(unit, remaining, now);
+        }
+        self.move_sessions(now);
+    }
+
+    /// Sessions that are not connected, and so have seen nothing yet, go where their keys are.
+    fn move_sessions(&mut self, now: Instant) {
+        let waits =
+            |lane: &&Lane| lane.kind == LaneKind::Session && !lane.queue.is_empty() && !lane.is_ready();
+        let waiting: Vec<LaneId> = self.lanes.iter().filter(waits).map(|lane| lane.id).collect();
+        for id in waiting {
+            let mut slot = KeySlot::None;
+            let Some(lane) = lanes::get(&mut self.lanes, id) else { continue };
+            let mut units = Vec::new();
+            lane.queue.take_units(|unit, deadline| units.push((unit, deadline)));
+            for (unit, deadline) in units {
+                if slot == KeySlot::None {
+                    slot = facts_and_slot(&unit).1;
+                }
+                lane.queue.push_unit(&unit, deadline, false);
+            }
+            let KeySlot::One(slot) = slot else { continue };
+            let Some(node) = self.owner(slot) else { continue };
+            if self.lane(id).is_some_and(|lane| lane.node == node) {
+                continue;
+            }
+            self.drop_connections(id, ErrorCode::ConnectionLost, "its keys are at another node");
+            if let Some(lane) = self.lane_mut(id) {
+                lane.node = node;
+                lane.forget_wait(now);
+            }
         }
     }
 }

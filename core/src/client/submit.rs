@@ -236,7 +236,7 @@ impl Client {
     pub(super) fn admit(&self, len: usize, count: usize) -> Result<(), SubmitError> {
         self.check_open()?;
         let queued: usize = self.lanes.iter().map(Lane::held_bytes).sum();
-        let held = queued + self.parked_bytes();
+        let held = queued + self.parked.len_bytes();
         if (held > 0 || count > 1) && held + len > self.config.limits.queued_bytes_max {
             let text = format!("{held} bytes of commands wait already; {len} more are over the limit");
             return Err(SubmitError { code: ErrorCode::QueueFull, text });

@@ -156,23 +156,32 @@ impl AddressMapRules<'_> {
     }
 }
 
-/// The endings of Azure's names, in all its clouds.
-const AZURE_SUFFIXES: [&str; 11] = [
+/// The endings of the names of Azure Managed Redis, in all of Azure's clouds.
+const MANAGED_SUFFIXES: [&str; 6] = [
     ".redis.azure.net",
     ".redis.chinacloudapi.cn",
     ".redis.usgovcloudapi.net",
     ".redis.sovcloud-api.de",
     ".redis.sovcloud-api.fr",
+    ".redisenterprise.cache.azure.net",
+];
+
+/// The same of Azure Cache for Redis.
+const CACHE_SUFFIXES: [&str; 5] = [
     ".redis.cache.windows.net",
     ".redis.cache.chinacloudapi.cn",
     ".redis.cache.usgovcloudapi.net",
     ".redis.cache.sovcloud-api.de",
     ".redis.cache.sovcloud-api.fr",
-    ".redisenterprise.cache.azure.net",
 ];
 
 fn is_azure(host: &str) -> bool {
-    AZURE_SUFFIXES.iter().any(|suffix| is_below(host, suffix))
+    is_azure_cache(host) || MANAGED_SUFFIXES.iter().any(|suffix| is_below(host, suffix))
+}
+
+/// Whether it is a name of Azure Cache for Redis, in any of Azure's clouds.
+pub(crate) fn is_azure_cache(host: &str) -> bool {
+    CACHE_SUFFIXES.iter().any(|suffix| is_below(host, suffix))
 }
 
 /// Whether a name ends so, with something in front of it. An address is below nothing.
@@ -244,7 +253,7 @@ mod tests {
     #[test]
     fn azures_names_are_known_in_all_its_clouds() {
         let nodes = [("10.0.0.4", 15000), ("10.0.0.5", 15001)];
-        for suffix in AZURE_SUFFIXES {
+        for suffix in MANAGED_SUFFIXES.into_iter().chain(CACHE_SUFFIXES) {
             for name in
                 [format!("my{suffix}"), format!("MY{}", suffix.to_uppercase()), format!("a.b{suffix}.")]
             {

@@ -6,7 +6,9 @@ mod redirect;
 mod slot_map;
 mod topology;
 
-pub(crate) use address_map::{AddressMapRules, MapMode, ServerNameFrom, Target, Targets, map};
+pub(crate) use address_map::{
+    AddressMapRules, MapMode, ServerNameFrom, Target, Targets, is_azure_cache, map,
+};
 pub(crate) use maintenance::{Maintenance, MaintenanceKind, parse_maintenance};
 pub(crate) use redirect::{RedirectKind, parse_redirect};
 pub(crate) use slot_map::SlotMap;
