@@ -313,7 +313,8 @@ impl Client {
         }
     }
 
-    /// A channel is not to be had there for now, or is served elsewhere: it is asked for again behind a look at the map.
+    /// A channel is not to be had there for now, or is served elsewhere: it is asked for again behind a look at the
+    /// map.
     fn handle_put_off(&mut self, index: usize, lane: LaneId, kind: ChannelKind, channel: &[u8]) {
         let key = (kind, channel.to_vec());
         let standing = self.subscribers.get_mut(index).and_then(|own| own.wanted.get_mut(&key));
