@@ -430,3 +430,29 @@ fn commands_that_wait_for_a_slot_take_room_until_they_end() {
         assert!(ids.into_iter().all(|id| talk.failure(id).code == ErrorCode::NoNode));
     }
 }
+
+#[test]
+fn a_session_or_a_wait_that_comes_first_of_all_goes_where_its_keys_are() {
+    let mut talk = Conversation::new(Config::new("localhost", SEED));
+    let session = talk.open_session();
+    let watch = talk.submit_in(session, &format!("WATCH {}", key(2, 0)));
+    let wait = talk.submit(&format!("BLPOP {} 0", key(1, 0)));
+    for _ in 0..4 {
+        for opened in talk.opened.clone().into_iter().filter(|opened| !opened.is_connected) {
+            talk.log_in(opened.conn);
+        }
+        for opened in talk.opened.clone() {
+            for command in talk.sent_on(opened.conn) {
+                let reply = match command.split(' ').next() {
+                    Some("CLUSTER") => three_shards(),
+                    Some("WATCH") if opened.port == PORTS[2] => "+OK\r\n".to_owned(),
+                    Some("BLPOP") if opened.port == PORTS[1] => "*2\r\n+k\r\n+v\r\n".to_owned(),
+                    _ => panic!("{command} at {}", opened.port),
+                };
+                talk.receive_on(opened.conn, &reply);
+            }
+        }
+        talk.advance(SECOND / 10);
+    }
+    assert_eq!((talk.reply(watch), talk.reply(wait)), ("OK", "[k v]"));
+}

@@ -153,8 +153,11 @@ impl Client {
                     connection.monitor();
                 }
             }
-            LaneKind::Session => self.handle_session_ready(id, conn),
-            LaneKind::Blocking => {}
+            LaneKind::Session => {
+                self.look_for_cluster(id, is_cluster_node, now);
+                self.handle_session_ready(id, conn);
+            }
+            LaneKind::Blocking => self.look_for_cluster(id, is_cluster_node, now),
         }
     }
 

@@ -155,10 +155,12 @@ impl Client {
         self.move_sessions(now);
     }
 
-    /// Sessions that are not connected, and so have seen nothing yet, go where their keys are.
+    /// Sessions that are not connected, or wait for the map, and so have seen nothing yet, go where their keys are.
     fn move_sessions(&mut self, now: Instant) {
-        let waits =
-            |lane: &&Lane| lane.kind == LaneKind::Session && !lane.queue.is_empty() && !lane.is_ready();
+        let waits = |lane: &&Lane| {
+            let has_seen_nothing = !lane.is_ready() || lane.awaits_topology;
+            lane.kind == LaneKind::Session && !lane.queue.is_empty() && has_seen_nothing
+        };
         let waiting: Vec<LaneId> = self.lanes.iter().filter(waits).map(|lane| lane.id).collect();
         for id in waiting {
             let mut slot = KeySlot::None;

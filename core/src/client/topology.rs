@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// A main connection is ready: a node of a cluster is asked for the map before anything else.
+    /// A connection is ready: a node of a cluster is sent nothing before the map is known.
     pub(super) fn look_for_cluster(&mut self, id: LaneId, is_cluster_node: bool, now: Instant) {
         let is_told = is_cluster_node || self.cluster.mode == ClusterMode::Require;
         if !self.cluster.is_cluster && is_told {
