@@ -224,7 +224,9 @@ impl Client {
         let Client { lanes, outputs, cluster, .. } = self;
         let Some(lane) = lanes::get(lanes, id) else { return };
         if lane.calm().is_some() && (lane.is_wanted || !cluster.is_cluster) {
-            outputs.extend(lane.signal_calm().map(|conn| Output::Transmit { conn }));
+            if let Some(conn) = lane.signal_calm() {
+                outputs.push_back(Output::Transmit { conn });
+            }
             return lane.update_clock(false, now);
         }
         if let Some(connection) = &lane.connection {

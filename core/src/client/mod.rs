@@ -315,19 +315,25 @@ impl Client {
             return None;
         }
         let now = now.monotonic;
-        let lanes = self.lanes.iter().filter_map(|lane| {
+        let mut next: Option<(Instant, WakeupReason)> = None;
+        let mut note = |at: Option<(Instant, WakeupReason)>| {
+            if let Some(at) = at
+                && next.is_none_or(|next| at.0 < next.0)
+            {
+                next = Some(at);
+            }
+        };
+        for lane in &self.lanes {
             let can_connect = || self.can_login(now) && self.may_shake_hands(lane.node);
             let may_connect = lane.connection.is_none() && lane.needs_connection() && can_connect();
-            let reconnect = may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect));
-            [lane.poll_timeout(can_connect, now), reconnect].into_iter().flatten().min_by_key(|(at, _)| *at)
-        });
-        let parked = self.parked.wakeup_at().map(|at| (at, WakeupReason::Retry));
-        let topology = self
-            .topology_due_at(&|| self.can_login(now) && self.may_shake_hands(SEED))
-            .map(|at| (at, WakeupReason::Topology));
-        let idle = self.idle_lanes_end().map(|at| (at, WakeupReason::KeepAlive));
-        let all = lanes.chain(parked).chain(topology).chain(idle);
-        let (at, reason) = all.min_by_key(|(at, _)| *at)?;
+            note(lane.poll_timeout(can_connect, now));
+            note(may_connect.then(|| (lane.may_open_at(), WakeupReason::Reconnect)));
+        }
+        note(self.parked.wakeup_at().map(|at| (at, WakeupReason::Retry)));
+        let can_ask = || self.can_login(now) && self.may_shake_hands(SEED);
+        note(self.topology_due_at(&can_ask).map(|at| (at, WakeupReason::Topology)));
+        note(self.idle_lanes_end().map(|at| (at, WakeupReason::KeepAlive)));
+        let (at, reason) = next?;
         Some(Wakeup { at, reason })
     }
 
