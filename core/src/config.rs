@@ -228,7 +228,7 @@ pub struct Limits {
     /// Bytes sealed before the socket took those before: what is not sealed can still be withdrawn, and gives way to
     /// a re-authentication.
     pub sealed_ahead_max: usize,
-    /// Connections for blocking commands and sessions together. Who finds none free waits.
+    /// Connections for blocking commands, sessions and monitors together. Who finds none free waits.
     pub own_connections_max: usize,
     /// Connections that connect and log in at the same time.
     pub handshakes_max: usize,

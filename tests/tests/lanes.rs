@@ -352,3 +352,20 @@ fn block_is_found_wherever_it_stands() {
     let conn = own_connection(&mut talk);
     assert_eq!(talk.sent_on(conn), ["XREADGROUP BLOCK 30000 GROUP block c STREAMS s >"]);
 }
+
+#[test]
+fn a_monitor_takes_one_of_the_pools_connections() {
+    let mut config = Config::new("localhost", 6379);
+    config.limits.own_connections_max = 1;
+    let mut talk = Conversation::ready_with(config);
+    let opened = talk.opened.len();
+    let monitor = talk.client.open_monitor(talk.now()).expect("accepted");
+    talk.pump();
+    let wait = talk.submit("BLPOP list 0");
+    assert_eq!(talk.opened.len(), opened + 1, "a second connection for the pool of one");
+    talk.client.close_subscriber(monitor, talk.now());
+    talk.pump();
+    let conn = own_connection(&mut talk);
+    assert_eq!(talk.sent_on(conn), ["BLPOP list 30.000"]);
+    assert_eq!(talk.outcome(wait), None);
+}

@@ -66,7 +66,7 @@ impl Client {
             lane.kind = kind;
             return lane.id;
         }
-        let may = self.has_permit_left() || self.end_an_idle_lane();
+        let may = self.may_have_another();
         let id = self.add_lane(kind, node, now);
         let held_until = self.lane(self.main_lane(node)).and_then(|main| main.held_until);
         if let Some(lane) = self.lane_mut(id) {
@@ -136,6 +136,11 @@ impl Client {
     /// When the next idle lane ends.
     pub(super) fn idle_lanes_end(&self) -> Option<Instant> {
         self.lanes.iter().filter_map(|lane| lane.idle_since).min().map(|since| since + IDLE_KEPT)
+    }
+
+    /// Whether the pool has a connection left, or has one after one is closed that nobody uses.
+    pub(super) fn may_have_another(&mut self) -> bool {
+        self.has_permit_left() || self.end_an_idle_lane()
     }
 
     fn has_permit_left(&self) -> bool {

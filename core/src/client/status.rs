@@ -74,7 +74,7 @@ impl LaneKind {
 
     /// Whether its connections count against `Limits::own_connections_max`.
     pub(crate) fn is_pooled(self) -> bool {
-        matches!(self, LaneKind::Blocking | LaneKind::Session)
+        matches!(self, LaneKind::Blocking | LaneKind::Session | LaneKind::Monitor)
     }
 }
 

@@ -167,9 +167,11 @@ impl Client {
             Place::Anywhere => self.any_node(),
             Place::Node(node) => node,
         };
+        let may = !kind.is_pooled() || self.may_have_another();
         let lane = self.add_lane(kind, node, now);
         if let Some(own) = self.lane_mut(lane) {
             own.is_wanted = true;
+            own.has_permit = may;
         }
         if let Some(own) = self.subscribers.iter_mut().find(|own| own.id == id) {
             own.lanes.insert(place, lane);
