@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -52,6 +53,19 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
+def in_no_order(found: list[Any]) -> list[Any]:
+    """The same, where several channels that were left in one command stand in one order: servers have none."""
+    groups = itertools.groupby(found, lambda message: message["type"])
+    result: list[Any] = []
+    for kind, group in groups:
+        together = list(group)
+        if kind.endswith("unsubscribe"):
+            channels = sorted((message["channel"] for message in together), key=str)
+            together = [{**message, "channel": channels[at]} for at, message in enumerate(together)]
+        result += together
+    return result
+
+
 def conversation(r: Any) -> list[Any]:
     """One of everything."""
     handled: list[Any] = []
@@ -73,7 +87,7 @@ def conversation(r: Any) -> list[Any]:
         states = [p.subscribed, sorted(p.channels, key=str), p.patterns, p.shard_channels]
         p.unsubscribe()
         found += messages(p, 2)
-        return [*found, handled, *states, p.subscribed]
+        return [*in_no_order(found), handled, *states, p.subscribed]
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -125,7 +139,7 @@ def test_messages_of_asyncio_are_the_same(server: Server, decode: bool) -> None:
             states = [p.subscribed, sorted(p.channels, key=str), p.patterns, p.shard_channels]
             await p.unsubscribe()
             await take(2)
-            return [*found, handled, *states, p.subscribed]
+            return [*in_no_order(found), handled, *states, p.subscribed]
 
     assert asyncio.run(conversed()) == expected
 
