@@ -410,7 +410,7 @@ def test_a_credential_that_hangs_does_not_stop_a_live_login(emulator: Emulator) 
         while time.monotonic() < end:
             started = time.monotonic()
             assert r.ping()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 5
             time.sleep(0.02)
         assert len(asked) == 2 and asked[1].daemon and asked[1].is_alive()
         hangs.set()
