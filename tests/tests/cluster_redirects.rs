@@ -380,3 +380,32 @@ fn a_blocking_command_waits_for_its_slot_to_arrive_for_as_long_as_it_may_take() 
     }
     assert_eq!(talk.refusal(limited).0, ErrorCode::Ask);
 }
+
+#[test]
+fn a_script_does_not_come_back_to_the_node_that_may_have_run_it_when_the_map_turns_back() {
+    let mut talk = Conversation::with_three_shards();
+    let line = format!("EVAL s 1 {}", key(0, 0));
+    let id = talk.submit(&line);
+    let node = talk.node(PORTS[0]);
+    assert_eq!(talk.sent_on(node), [line.as_str()]);
+    talk.receive_on(node, &format!("-MOVED {} 203.0.113.7:{}\r\n", slot(&key(0, 0)), PORTS[1]));
+    let moved = topology(&[(0, 10_922, PORTS[1]), (10_923, 16_383, PORTS[2])]);
+    assert!(talk.tell_topology_within(&moved, 2 * SECOND));
+    // It waits for a node that cannot be reached, and then the map says that it was the first one's after all.
+    assert_eq!(talk.outcome(id), None);
+    for _ in 0..40 {
+        for opened in talk.opened.clone().into_iter().filter(|opened| opened.port == PORTS[1]) {
+            talk.refuse(opened.conn);
+        }
+        talk.tell_topology(&three_shards());
+        assert!(talk.sent_on(node).iter().all(|sent| *sent != line), "the script was sent there again");
+        talk.advance(SECOND / 20);
+        if talk.outcome(id).is_some() {
+            break;
+        }
+    }
+    assert_eq!(
+        (talk.failure(id).code, talk.failure(id).outcome),
+        (ErrorCode::Moved, respass::Outcome::Refused)
+    );
+}
